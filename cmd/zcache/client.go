@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+
+	"zcache/internal/config"
+)
+
+// clientFlags are what every verb takes that talks to a running server.
+type clientFlags struct {
+	*flag.FlagSet
+	server string
+	json   bool
+}
+
+func newClientFlags(name string, serveFlags *flag.FlagSet) *clientFlags {
+	fs := &clientFlags{FlagSet: newFlagSet(name)}
+	fs.StringVar(&fs.server, "server", os.Getenv("ZCACHE_SERVER"), "`URL` of the running zcache; else ZCACHE_SERVER, else the configured listen address")
+	fs.BoolVar(&fs.json, "json", false, "print JSON, for scripts")
+	for _, name := range []string{"config", "c"} {
+		f := serveFlags.Lookup(name)
+		fs.Var(f.Value, f.Name, f.Usage)
+	}
+	return fs
+}
+
+// A client talks to the operations of a running zcache.
+type client struct {
+	base string
+	http *http.Client
+}
+
+// client finds the server: named by flag, or by the configuration that it was started with.
+func (a *app) client(server string) (*client, error) {
+	if server == "" {
+		cfg, err := a.flags.Load()
+		if err != nil {
+			return nil, err
+		}
+		server = localURL(cfg)
+	}
+	if !strings.Contains(server, "://") {
+		server = "http://" + server
+	}
+	u, err := url.Parse(server)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return nil, usage("--server %q is no URL; write one such as http://127.0.0.1:3142", server)
+	}
+	// The environment's proxy may be this very zcache: operations are asked of the server itself.
+	transport := &http.Transport{Proxy: nil, MaxIdleConnsPerHost: warmAtOnce}
+	return &client{base: strings.TrimSuffix(u.String(), "/"), http: &http.Client{Transport: transport}}, nil
+}
+
+// localURL is how a process on the same machine reaches the server. Operations are for loopback clients, so an address that
+// loopback reaches goes first.
+func localURL(cfg config.Config) string {
+	best := ""
+	for _, addr := range cfg.Listen {
+		host, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			continue
+		}
+		ip, err := netip.ParseAddr(host)
+		switch {
+		case host == "", err == nil && ip.IsUnspecified():
+			return "http://" + net.JoinHostPort("127.0.0.1", port)
+		case host == "localhost", err == nil && ip.IsLoopback():
+			return "http://" + net.JoinHostPort(host, port)
+		}
+		if best == "" {
+			best = "http://" + net.JoinHostPort(host, port)
+		}
+	}
+	return best
+}
+
+// A problem is an error answer of the server (RFC 9457).
+type problem struct {
+	Status int    `json:"status"`
+	Title  string `json:"title"`
+	Detail string `json:"detail"`
+	Code   string `json:"error"`
+}
+
+func (p *problem) Error() string {
+	text := p.Detail
+	if text == "" {
+		text = p.Title
+	}
+	if text == "" {
+		text = http.StatusText(p.Status)
+	}
+	if p.Code != "" {
+		text += " (" + p.Code + ")"
+	}
+	return text
+}
+
+// offline says that what was asked for is not held and cannot be had.
+func (p *problem) offline() bool { return p.Status == http.StatusGatewayTimeout }
+
+// maxAnswer bounds what is read of an answer of the server.
+const maxAnswer = 16 << 20
+
+// call asks the server and returns the JSON of its answer.
+func (c *client) call(ctx context.Context, method, path string, body any) (json.RawMessage, error) {
+	var payload io.Reader
+	if body != nil {
+		data, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		payload = bytes.NewReader(data)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, payload)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", "zcache/"+thisBuild().Version)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("read the answer of %s: %w", c.base, err)
+	}
+	if resp.StatusCode >= 400 {
+		p := &problem{}
+		if err := json.Unmarshal(data, p); err != nil {
+			p.Title = strings.TrimSpace(string(data[:min(len(data), 200)]))
+		}
+		p.Status = resp.StatusCode
+		return nil, p
+	}
+	if !json.Valid(data) {
+		return nil, fmt.Errorf("%s answered without JSON; is it a zcache?", c.base)
+	}
+	return data, nil
+}
+
+func (c *client) unreachable(err error) error {
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("no zcache answers at %s; start one with zcache serve, or name it with --server", c.base)
+	}
+	var urlErr *url.Error
+	if errors.As(err, &urlErr) {
+		err = urlErr.Err
+	}
+	return fmt.Errorf("ask %s: %w", c.base, err)
+}

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"zcache/internal/auth"
+	"zcache/internal/cache"
+	"zcache/internal/config"
+	"zcache/internal/durable"
+	"zcache/internal/fill"
+	"zcache/internal/freshness"
+	"zcache/internal/origin"
+	"zcache/internal/proxy"
+	"zcache/internal/web"
+)
+
+// An instance is everything behind the listeners, wired together.
+type instance struct {
+	id       string
+	log      *slog.Logger
+	registry *prometheus.Registry
+	current  atomic.Pointer[settings]
+	tree     *cache.Tree // nil when nothing is stored
+	filler   *fill.Filler
+	gateway  *proxy.Gateway
+	web      *web.Server
+}
+
+// settings are the parts of an instance that a reload replaces, as one.
+type settings struct {
+	cfg    config.Config
+	hubs   map[string]*config.Hub
+	origin *origin.Transport
+}
+
+// newInstance opens the root and wires the parts. Nothing runs yet.
+func newInstance(cfg config.Config, log *slog.Logger, reload func() error) (*instance, error) {
+	in := &instance{id: durable.Random(), log: log, registry: prometheus.NewRegistry()}
+	in.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	b := thisBuild()
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "zcache_build_info", Help: "Always 1; the labels tell the build.",
+		ConstLabels: prometheus.Labels{"version": b.Version, "go": b.Go},
+	})
+	info.Set(1)
+	in.registry.MustRegister(info)
+	s, err := in.settings(cfg)
+	if err != nil {
+		return nil, err
+	}
+	in.current.Store(s)
+	var store cache.Store
+	if cfg.Mode != config.ModeProxy {
+		in.tree, err = cache.OpenTree(cache.Config{
+			Dir: cfg.Root, NoInit: cfg.NoInit, Full: cfg.Durability == config.DurabilityFull, MaxSize: cfg.CacheMaxSize,
+			High: int(cfg.DiskHigh*100 + 0.5), Low: int(cfg.DiskLow*100 + 0.5), Logger: log, Registerer: in.registry,
+		})
+		if err != nil {
+			s.origin.Close()
+			return nil, config.Problems{{Setting: "root", Reason: err.Error()}}
+		}
+		store = in.tree
+	}
+	in.filler = fill.New(fill.Config{
+		Store: store, Origin: roundTripper(func() http.RoundTripper { return in.current.Load().origin }),
+		Policy: in.policy, KeyOf: in.keyOf, Upstream: in.upstream, Skip: origin.WithSkipOpen, Logger: log, Registerer: in.registry,
+	})
+	guard := auth.NewGuard(cfg.TrustedProxy)
+	wc := web.Config{
+		Filler: in.filler, Guard: guard, Resolve: func(raw, host string) (cache.Key, error) { return in.gateway.Resolve(raw, host) },
+		Hubs: in.hubInfo, Upstreams: func() any { return in.current.Load().origin.Status() }, UpstreamURL: in.upstream,
+		Reload: reload, Version: b, Mode: cfg.Mode, Offline: cfg.Offline, Gatherer: in.registry, Logger: log,
+	}
+	if in.tree != nil {
+		wc.Store = in.tree
+	}
+	in.web = web.NewServer(wc)
+	in.gateway = proxy.NewGateway(proxy.Config{
+		Hubs: gatewayHubs(cfg), Public: cfg.PublicURL, Filler: in.filler, Guard: guard, Operations: in.web, Front: in.web.Front(),
+		KeyOf: in.keyOf, ID: in.id, Logger: log, Registerer: in.registry,
+	})
+	return in, nil
+}
+
+// run does what has to be done behind until ctx ends.
+func (in *instance) run(ctx context.Context) error {
+	if in.tree == nil {
+		<-ctx.Done()
+		return nil
+	}
+	if err := in.tree.Run(ctx); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("keep the root: %w", err)
+	}
+	return nil
+}
+
+// close ends what an instance has under way: fills are suspended, to be taken up at the next start.
+func (in *instance) close() {
+	in.web.Close()
+	in.filler.Close()
+	in.current.Load().origin.Close()
+	if in.tree != nil {
+		in.tree.Close()
+	}
+}
+
+func (in *instance) settings(cfg config.Config) (*settings, error) {
+	s := &settings{cfg: cfg, hubs: map[string]*config.Hub{}}
+	oc := origin.Config{AllowHosts: cfg.ProxyAllowHost, ID: in.id, Version: thisBuild().Version, Logger: in.log, Registerer: in.registry}
+	for i := range cfg.Hubs {
+		h := &cfg.Hubs[i]
+		s.hubs[h.Name] = h
+		oh := origin.Hub{
+			Name: h.Name, Upstreams: h.Upstreams, Username: h.Username, Password: string(h.Password),
+			Proxy: h.Proxy, RootCAs: h.RootCAs, Certificates: h.Certificates,
+		}
+		if h.HasToken() {
+			oh.Bearer = h.Token
+		}
+		oc.Hubs = append(oc.Hubs, oh)
+	}
+	var err error
+	s.origin, err = origin.New(oc)
+	return s, err
+}
+
+// apply puts a new configuration in force. Requests under way end with the old one. What only a start can change is told.
+func (in *instance) apply(cfg config.Config) error {
+	old := in.current.Load()
+	s, err := in.settings(cfg)
+	if err != nil {
+		return err
+	}
+	o := old.cfg
+	for name, changed := range map[string]bool{
+		"listen": fmt.Sprint(o.Listen) != fmt.Sprint(cfg.Listen), "admin-listen": o.AdminListen != cfg.AdminListen, "root": o.Root != cfg.Root,
+		"mode": o.Mode != cfg.Mode, "durability": o.Durability != cfg.Durability, "cache-max-size": o.CacheMaxSize != cfg.CacheMaxSize,
+		"disk-high": o.DiskHigh != cfg.DiskHigh, "disk-low": o.DiskLow != cfg.DiskLow, "offline": o.Offline != cfg.Offline,
+		"trusted-proxy": fmt.Sprint(o.TrustedProxy) != fmt.Sprint(cfg.TrustedProxy), "public-url": fmt.Sprint(o.PublicURL) != fmt.Sprint(cfg.PublicURL),
+		"log-level": o.LogLevel != cfg.LogLevel, "log-format": o.LogFormat != cfg.LogFormat,
+	} {
+		if changed {
+			in.log.Warn("this setting takes effect at the next start", "setting", name)
+		}
+	}
+	s.cfg.Offline = o.Offline
+	in.current.Store(s)
+	in.gateway.SetHubs(gatewayHubs(cfg))
+	old.origin.Close()
+	return nil
+}
+
+// roundTripper asks for the round tripper in force at each request.
+type roundTripper func() http.RoundTripper
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f().RoundTrip(r) }
+
+var validations = map[string]freshness.Validation{
+	"": freshness.ValidateBoth, config.ValidationETag: freshness.ValidateETag,
+	config.ValidationLastModified: freshness.ValidateLastModified, config.ValidationNever: freshness.ValidateNever,
+}
+
+var classes = map[string]freshness.Class{
+	config.ClassImmutable: freshness.ClassImmutable, config.ClassIndex: freshness.ClassIndex, config.ClassBypass: freshness.ClassBypass,
+}
+
+var onMisses = map[string]fill.OnMiss{config.OnMissRedirect: fill.RedirectMiss, config.OnMissWait: fill.WaitMiss}
+
+// firstPause is how long the filler waits before it asks an upstream again that did not answer.
+const firstPause = 500 * time.Millisecond
+
+func (in *instance) policy(key cache.Key) fill.Policy {
+	s := in.current.Load()
+	h := s.hubs[key.Hub()]
+	if h == nil { // removed by a reload while a request was under way
+		return fill.Policy{Rule: freshness.Rule{Offline: true}}
+	}
+	p := fill.Policy{
+		Rule: freshness.Rule{
+			NegativeTTL: h.NegativeTTL, HeuristicMax: h.HeuristicMax, Validation: validations[h.Validation],
+			StaleAlways: h.StaleAlways, Offline: s.cfg.Offline,
+		},
+		OnMiss: onMisses[h.OnMiss], Follow: h.Redirects == config.RedirectsFollow, Tries: h.Retries, Backoff: firstPause,
+	}
+	if h.TTL != nil {
+		p.TTL = *h.TTL
+	}
+	if len(h.Immutable)+len(h.Index)+len(h.Bypass) > 0 {
+		if path, err := url.PathUnescape(key.Path()); err == nil {
+			p.Class = classes[h.Class(path)]
+		}
+	}
+	return p
+}
+
+func (in *instance) keyOf(hub string, u *url.URL) (cache.Key, bool) {
+	path, ok := in.current.Load().origin.UnderHub(hub, u)
+	if !ok {
+		return cache.Key{}, false
+	}
+	key, err := cache.ParseKey(hub, path, u.RawQuery, u.ForceQuery || u.RawQuery != "")
+	return key, err == nil
+}
+
+func (in *instance) upstream(key cache.Key) string {
+	to, ok := in.current.Load().origin.Resolve(key.Hub(), key.Path())
+	if q, has := key.Query(); ok && has {
+		to += "?" + q
+	}
+	return to
+}
+
+func (in *instance) hubInfo() []web.HubInfo {
+	s := in.current.Load()
+	out := make([]web.HubInfo, 0, len(s.cfg.Hubs))
+	for i := range s.cfg.Hubs {
+		h := &s.cfg.Hubs[i]
+		out = append(out, web.HubInfo{Name: h.Name, Path: mount(h.Mount), Hosts: h.Hosts, Module: h.Module, Rollout: h.Rollout, Policy: h.Policy()})
+	}
+	return out
+}
+
+func gatewayHubs(cfg config.Config) []proxy.Hub {
+	out := make([]proxy.Hub, 0, len(cfg.Hubs))
+	for _, h := range cfg.Hubs {
+		out = append(out, proxy.Hub{Name: h.Name, Mount: mount(h.Mount), Hosts: h.Hosts, Module: h.Module, Rollout: h.Rollout, Active: h.Active})
+	}
+	return out
+}
+
+// mount is a hub's path as the prefix that its URLs have.
+func mount(path string) string {
+	if path == "" {
+		return ""
+	}
+	return strings.TrimSuffix(path, "/") + "/"
+}

@@ -1,0 +1,444 @@
+package cache
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"zcache/internal/durable"
+)
+
+// draftAge is how long a draft that nobody takes up is kept.
+const draftAge = 7 * 24 * time.Hour
+
+// checkEvery is how many bytes beyond its announced length a draft may grow before the free space is looked at again.
+const checkEvery = 16 << 20
+
+var (
+	errDraftEnded = errors.New("draft has ended")
+	errLength     = errors.New("body has not the announced length")
+)
+
+// draftIndex knows the drafts on disk: those that somebody may resume, and those in somebody's hands.
+type draftIndex struct {
+	mu     sync.Mutex
+	idle   map[Key]string // names in draftsDir
+	active map[string]bool
+}
+
+type draft struct {
+	tree *Tree
+	key  Key
+	name string
+	meta *Meta
+	grow *durable.Growing
+
+	overflow string
+	done     atomic.Pointer[handle] // what Commit published
+
+	mu       sync.Mutex // the writer's own calls against Discard by another
+	hash     hash.Hash
+	hashed   int64
+	reserved int64
+	checked  int64 // length at the last look at the free space
+	ended    bool
+}
+
+// Create is described at Store.
+func (t *Tree) Create(key Key, meta *Meta) (Draft, error) {
+	d, err := t.create(key, meta)
+	if err != nil {
+		return nil, fmt.Errorf("store %s: %w", key, because(err))
+	}
+	return d, nil
+}
+
+func (t *Tree) create(key Key, meta *Meta) (*draft, error) {
+	reserved := max(0, meta.Size)
+	if err := t.reserve(reserved); err != nil {
+		return nil, err
+	}
+	d := &draft{tree: t, key: key, name: durable.Random(), meta: meta, hash: sha256.New(), reserved: reserved}
+	f, err := t.newDraft(d)
+	if err != nil {
+		t.usage.reserved.Add(-reserved)
+		return nil, err
+	}
+	d.grow = durable.NewGrowing(f, 0)
+	return d, nil
+}
+
+func (t *Tree) newDraft(d *draft) (*os.File, error) {
+	p := draftsDir + "/" + d.name
+	t.drafts.hold(d.name)
+	f, err := t.root.Create(p)
+	if durable.IsGone(err) { // somebody tidied .zcache
+		if err = t.root.MkdirAll(draftsDir); err == nil {
+			f, err = t.root.Create(p)
+		}
+	}
+	if err != nil {
+		t.drafts.letGo(d.name)
+		return nil, err
+	}
+	if d.overflow, err = t.setRecord(f, d.meta, d.key); err != nil {
+		t.drafts.letGo(d.name)
+		f.Close()
+		return nil, errors.Join(err, t.root.Remove(p))
+	}
+	return f, nil
+}
+
+func (x *draftIndex) hold(name string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.active == nil {
+		x.active = map[string]bool{}
+	}
+	x.active[name] = true
+}
+
+func (x *draftIndex) letGo(name string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	delete(x.active, name)
+}
+
+// suspend makes name the draft to resume for key, and returns the one it displaces.
+func (x *draftIndex) suspend(key Key, name string) (displaced string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.idle == nil {
+		x.idle = map[Key]string{}
+	}
+	delete(x.active, name)
+	displaced = x.idle[key]
+	x.idle[key] = name
+	return displaced
+}
+
+// take hands key's idle draft to the caller alone.
+func (x *draftIndex) take(key Key) string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	name := x.idle[key]
+	if name != "" {
+		delete(x.idle, key)
+		if x.active == nil {
+			x.active = map[string]bool{}
+		}
+		x.active[name] = true
+	}
+	return name
+}
+
+// takeIf hands over all idle drafts whose keys match.
+func (x *draftIndex) takeIf(match func(Key) bool) []string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var names []string
+	for key, name := range x.idle {
+		if match(key) {
+			names = append(names, name)
+			delete(x.idle, key)
+		}
+	}
+	return names
+}
+
+func (x *draftIndex) isActive(name string) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.active[name]
+}
+
+// Resume is described at Store.
+func (t *Tree) Resume(key Key) Draft {
+	name := t.drafts.take(key)
+	if name == "" {
+		return nil
+	}
+	d, err := t.resume(key, name)
+	if err != nil {
+		t.Logger.Warn("cannot resume a draft", "key", key.String(), "err", err)
+		t.removeDraft(name)
+		return nil
+	}
+	return d
+}
+
+func (t *Tree) resume(key Key, name string) (*draft, error) {
+	f, err := t.root.OpenRW(draftsDir + "/" + name)
+	if err != nil {
+		return nil, err
+	}
+	st, err := durable.Stat(f)
+	var r record
+	if err == nil {
+		r, err = t.record(f)
+	}
+	if err == nil && (!regular(&st) || r.key != key || r.meta.Size >= 0 && st.Size > r.meta.Size) {
+		err = errMeta
+	}
+	var reserved int64
+	if err == nil {
+		reserved = max(0, r.meta.Size-st.Size)
+		err = t.reserve(reserved)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	d := &draft{tree: t, key: key, name: name, meta: r.meta, overflow: r.overflow, reserved: reserved, checked: st.Size}
+	d.hash, d.grow = sha256.New(), durable.NewGrowing(f, st.Size)
+	return d, nil
+}
+
+func (d *draft) Meta() *Meta  { return d.meta }
+func (d *draft) Len() int64   { return d.grow.Len() }
+func (d *draft) Hold(n int64) { d.grow.Hold(n) }
+
+func (d *draft) Section(ctx context.Context, off, end int64) *durable.Section {
+	if s, ok := d.grow.Section(ctx, off, end); ok {
+		return s
+	}
+	// The draft has ended and its last reader left. After a commit the entry is the same bytes, while somebody has it open.
+	if h := d.done.Load(); h != nil && h.revive() {
+		defer h.unref()
+		return h.Section(off, end)
+	}
+	return durable.Failed(cmp.Or(d.grow.Err(), errDraftEnded))
+}
+
+func (d *draft) Write(p []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ended {
+		return 0, errDraftEnded
+	}
+	if err := d.catchUp(); err != nil {
+		return 0, err
+	}
+	if err := d.room(int64(len(p))); err != nil {
+		return 0, fmt.Errorf("store %s: %w", d.key, err)
+	}
+	n, err := d.grow.Write(p)
+	d.hash.Write(p[:n])
+	d.hashed += int64(n)
+	used := min(d.reserved, int64(n))
+	d.reserved -= used
+	d.tree.usage.reserved.Add(-used)
+	if err != nil {
+		return n, fmt.Errorf("store %s: %w", d.key, because(err))
+	}
+	return n, nil
+}
+
+// room looks after bodies that were not announced, for nothing was reserved for them.
+func (d *draft) room(n int64) error {
+	t, size := d.tree, d.grow.Len()+n
+	if t.MaxSize > 0 && size > t.MaxSize {
+		return fmt.Errorf("%w: it alone exceeds --cache-max-size", ErrNoSpace)
+	}
+	if d.reserved >= n || size-d.checked < checkEvery {
+		return nil
+	}
+	d.checked = size
+	return t.roomFor(n)
+}
+
+// catchUp hashes what a resumed draft held already.
+func (d *draft) catchUp() error {
+	size := d.grow.Len()
+	if d.hashed == size {
+		return nil
+	}
+	n, err := io.CopyBuffer(struct{ io.Writer }{d.hash}, io.NewSectionReader(d.grow.File(), d.hashed, size-d.hashed), make([]byte, 256<<10))
+	d.hashed += n
+	if err == nil && d.hashed != size {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return fmt.Errorf("hash the draft of %s: %w", d.key, err)
+	}
+	return nil
+}
+
+func (d *draft) Sum() ([32]byte, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.catchUp(); err != nil {
+		return [32]byte{}, err
+	}
+	return [32]byte(d.hash.Sum(nil)), nil
+}
+
+// Commit is described at Draft. When it fails the draft is discarded: there is nothing that a second try could do better.
+func (d *draft) Commit(meta *Meta) (*Entry, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ended {
+		return nil, errDraftEnded
+	}
+	h, err := d.publish(meta)
+	if err != nil {
+		err = fmt.Errorf("store %s: %w", d.key, because(err))
+		d.discard(err)
+		return nil, err
+	}
+	d.end()
+	d.done.Store(h)
+	d.grow.End(nil)
+	d.grow.Close()
+	if displaced := d.tree.drafts.take(d.key); displaced != "" {
+		d.tree.removeDraft(displaced)
+	}
+	return &Entry{Key: d.key, Meta: h.meta, handle: h}, nil
+}
+
+// publish makes the draft's file whole, with its time and its record, and moves it to its place.
+func (d *draft) publish(meta *Meta) (*handle, error) {
+	if err := d.catchUp(); err != nil {
+		return nil, err
+	}
+	size := d.grow.Len()
+	if meta.Size >= 0 && meta.Size != size {
+		return nil, fmt.Errorf("%w: %d of %d bytes", errLength, size, meta.Size)
+	}
+	t, f := d.tree, d.grow.File()
+	now := t.Now()
+	m := *meta
+	m.Size, m.SHA256 = size, [32]byte(d.hash.Sum(nil))
+	if m.Stored.IsZero() {
+		m.Stored = now
+	}
+	if err := durable.SetTimes(f, now, mtimeFor(&m, now)); err != nil {
+		return nil, err
+	}
+	st, err := durable.Stat(f)
+	if err != nil {
+		return nil, err
+	}
+	if st.Size != size {
+		return nil, fmt.Errorf("%w: the file has %d bytes, %d were written", errLength, st.Size, size)
+	}
+	m.ModTime = modTime(&st) // as exact as the file system keeps it
+	old := d.overflow
+	if d.overflow, err = t.setRecord(f, &m, finalKey(d.key, &m)); err != nil {
+		return nil, err
+	}
+	if old != d.overflow {
+		t.removeOverflow(old)
+	}
+	if t.Full {
+		if err := f.Sync(); err != nil {
+			return nil, err
+		}
+	}
+	// The entry is read through the descriptor that wrote it: by name it may be another already when it is opened.
+	mine, err := durable.Dup(f)
+	if noDescriptor(err) {
+		t.table.shrink()
+		mine, err = durable.Dup(f)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p, err := t.publish(d.key, &m, place(draftsDir+"/"+d.name))
+	if err != nil {
+		mine.Close()
+		return nil, err
+	}
+	if t.Full {
+		if err := t.root.SyncDir(string(p.dir())); err != nil && !durable.IsGone(err) {
+			t.Logger.Warn("cannot sync a directory", "err", err)
+		}
+	}
+	h := newHandle(p, &st, mine)
+	h.meta, h.since = &m, m.Received
+	return h, nil
+}
+
+// finalKey is what the record of a published body tells of its key: nothing where no place that it may get needs it.
+func finalKey(key Key, m *Meta) Key {
+	p := mainPlace(key)
+	if m.Status != http.StatusOK {
+		p = asidePlace(otherDir, key)
+	}
+	if len(m.Vary) > 0 {
+		return key // it may become a variant
+	}
+	return keyFor(key, p)
+}
+
+// mtimeFor is the mtime that a body is published with: what the origin calls its last modification, else when it came.
+func mtimeFor(m *Meta, now time.Time) time.Time {
+	if when, err := http.ParseTime(m.LastModified()); err == nil {
+		return when
+	}
+	if !m.Received.IsZero() {
+		return m.Received
+	}
+	return now
+}
+
+// end gives back what the draft had reserved. The lock is held.
+func (d *draft) end() {
+	d.ended = true
+	d.tree.usage.reserved.Add(-d.reserved)
+	d.reserved = 0
+	d.tree.drafts.letGo(d.name)
+}
+
+func (d *draft) Discard(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.ended {
+		d.discard(err)
+	}
+}
+
+func (d *draft) discard(err error) {
+	if err == nil {
+		err = errDraftEnded
+	}
+	d.tree.removeDraft(d.name)
+	d.end()
+	d.tree.removeOverflow(d.overflow)
+	d.grow.End(err)
+	d.grow.Close()
+}
+
+func (d *draft) Suspend(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ended {
+		return
+	}
+	if err == nil {
+		err = errDraftEnded
+	}
+	if d.grow.Len() == 0 { // nothing that a later fill could build on
+		d.discard(err)
+		return
+	}
+	d.end()
+	d.grow.End(err)
+	d.grow.Close()
+	if displaced := d.tree.drafts.suspend(d.key, d.name); displaced != "" {
+		d.tree.removeDraft(displaced)
+	}
+}
+
+func noDescriptor(err error) bool { return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) }

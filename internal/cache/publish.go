@@ -1,0 +1,293 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"zcache/internal/durable"
+)
+
+// mostVariants bounds the further responses that one key has.
+const mostVariants = 32
+
+// publish moves the finished file temp to where key's response with this Meta belongs, and returns that place.
+func (t *Tree) publish(key Key, m *Meta, temp place) (place, error) {
+	t.names.Lock()
+	defer t.names.Unlock()
+	p, err := t.target(key, m)
+	if err != nil {
+		return "", err
+	}
+	if p, err = t.moveIn(temp, p); err != nil {
+		return "", err
+	}
+	t.boot.dirty.Store(true)
+	if m.Status == http.StatusOK {
+		t.outdate(key, m, p)
+	}
+	t.table.drop(key)
+	if st, err := t.root.Lstat(string(p)); err == nil {
+		t.grown(onDisk(&st))
+	}
+	return p, nil
+}
+
+// target is where a response belongs: a 200 at the key's main place, unless another selection lies there.
+func (t *Tree) target(key Key, m *Meta) (place, error) {
+	if m.Status != http.StatusOK {
+		return asidePlace(otherDir, key), nil
+	}
+	if len(m.Vary) == 0 {
+		return mainPlace(key), nil
+	}
+	main, err := t.peekMain(key)
+	if err != nil {
+		return "", err
+	}
+	if main != nil && len(main.meta.Vary) > 0 && selection(main.meta) != selection(m) {
+		return variantPlace(key, m), nil
+	}
+	return mainPlace(key), nil
+}
+
+// peekMain is what lies at key's main place, without its body, or nil.
+func (t *Tree) peekMain(key Key) (*handle, error) {
+	p := mainPlace(key)
+	h, err := t.peek(p)
+	if errors.Is(err, errIsDir) && p[0] != '.' && !key.IsDir() {
+		h, err = t.peek(p.content())
+	}
+	if err != nil && absent(err) {
+		return nil, nil
+	}
+	return h, err
+}
+
+// outdate removes what a 200 response at p makes pointless: the negative entry, and the variants that it outlives.
+func (t *Tree) outdate(key Key, m *Meta, p place) {
+	t.removeFile(asidePlace(otherDir, key))
+	dir := variantDir(key)
+	switch {
+	case len(m.Vary) == 0:
+		// Every request selects the new response, and it is the most recent.
+		t.removeVariants(key)
+	case p.dir() == dir:
+		t.limitVariants(dir)
+	default:
+		t.removeFile(variantPlace(key, m))
+	}
+}
+
+func (t *Tree) removeVariants(key Key) int {
+	n := 0
+	dir := variantDir(key)
+	err := t.eachName(dir, func(name string) error {
+		if t.removeFile(dir + place("/"+name)) {
+			n++
+		}
+		return nil
+	})
+	if err != nil {
+		t.Logger.Warn("cannot remove variants", "key", key.String(), "err", err)
+	}
+	return n
+}
+
+// limitVariants drops the least recently received until the bound is kept.
+func (t *Tree) limitVariants(dir place) {
+	for {
+		n := 0
+		var oldest *handle
+		err := t.eachName(dir, func(name string) error {
+			n++
+			h, err := t.peek(dir + place("/"+name))
+			if err == nil && (oldest == nil || h.since.Before(oldest.since)) {
+				oldest = h
+			}
+			return nil
+		})
+		if err != nil || n <= mostVariants || oldest == nil || !t.removeFile(oldest.at) {
+			return
+		}
+	}
+}
+
+// moveIn renames temp to p, making the directories above it. A document that is in the way of a directory becomes that directory's
+// content, and a document whose place is a directory goes into it. The names lock is held; what races here is a person at the
+// tree, so a few tries are enough.
+func (t *Tree) moveIn(temp, p place) (place, error) {
+	var err error
+	for range 10 {
+		to := p
+		if err = t.makeDirs(p.dir()); err != nil {
+			return "", err
+		}
+		st, serr := t.root.Lstat(string(p))
+		if serr == nil && folder(&st) {
+			// A directory that a removal left empty makes way.
+			if rerr := t.root.Rmdir(string(p)); rerr != nil && !durable.IsGone(rerr) {
+				to = p.content()
+				st, serr = t.root.Lstat(string(to))
+			}
+		}
+		var old remains
+		if serr == nil && regular(&st) {
+			old = t.remainsOf(to, &st)
+		}
+		if err = t.root.Rename(string(temp), string(to)); err == nil {
+			t.clear(old)
+			return to, nil
+		}
+		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EISDIR) && !errors.Is(err, unix.ENOTDIR) {
+			return "", err
+		}
+	}
+	return "", err
+}
+
+// makeDirs makes the directory p and all above it.
+func (t *Tree) makeDirs(p place) error {
+	err := t.root.MkdirAll(string(p))
+	for range strings.Count(string(p), "/") + 2 {
+		if !errors.Is(err, unix.ENOTDIR) {
+			return err
+		}
+		at, ferr := t.fileAbove(p)
+		if ferr != nil {
+			return ferr
+		}
+		if at != "" {
+			if err := t.turnIntoDir(at); err != nil {
+				return fmt.Errorf("make %s a directory: %w", at, err)
+			}
+		}
+		err = t.root.MkdirAll(string(p))
+	}
+	return err
+}
+
+// fileAbove finds the file that stands where a directory of p should be; "" when it is gone meanwhile.
+func (t *Tree) fileAbove(p place) (place, error) {
+	for i := 1; i <= len(p); i++ {
+		if i < len(p) && p[i] != '/' {
+			continue
+		}
+		st, err := t.root.Lstat(string(p[:i]))
+		if durable.IsGone(err) {
+			return "", nil
+		}
+		if err != nil {
+			return "", err
+		}
+		if regular(&st) && strings.IndexByte(string(p[:i]), '/') > 0 && p[0] != '.' {
+			return p[:i], nil
+		}
+		if !folder(&st) {
+			return "", fmt.Errorf("%s is in the way: %w", p[:i], unix.ENOTDIR)
+		}
+	}
+	return "", nil
+}
+
+// turnIntoDir makes the document at p the content of a directory at p. The directory is built aside and swapped in, so that the
+// document can be opened at every moment.
+func (t *Tree) turnIntoDir(p place) error {
+	temp := place(tempDir + "/" + durable.Random())
+	if err := t.root.MkdirAll(string(temp)); err != nil {
+		return err
+	}
+	err := t.root.Link(string(p), string(temp.content()))
+	if err == nil {
+		err = t.root.Exchange(string(temp), string(p))
+	}
+	if err != nil {
+		return errors.Join(err, t.root.RemoveAll(context.Background(), string(temp), nil))
+	}
+	if key, ok := keyAt(p); ok {
+		t.table.drop(key)
+	}
+	return t.root.Remove(string(temp))
+}
+
+// removeFile removes the body at p, if there is one, and the directories that become empty. The names lock is held.
+func (t *Tree) removeFile(p place) bool {
+	st, err := t.root.Lstat(string(p))
+	if err != nil || !regular(&st) {
+		return false
+	}
+	old := t.remainsOf(p, &st)
+	if err := t.root.Remove(string(p)); err != nil {
+		if !durable.IsGone(err) {
+			t.Logger.Warn("cannot remove", "place", string(p), "err", err)
+		}
+		return false
+	}
+	t.clear(old)
+	t.prune(p.dir())
+	return true
+}
+
+// remains are what is left to do for a file that was replaced or removed.
+type remains struct {
+	bytes    int64
+	there    bool
+	overflow string
+}
+
+// remainsOf looks at what lies at p while it is still there.
+func (t *Tree) remainsOf(p place, st *unix.Stat_t) remains {
+	old := remains{bytes: onDisk(st), there: true}
+	if t.overflows.Load() {
+		if f, err := t.root.Open(string(p)); err == nil {
+			old.overflow = t.overflowOf(f)
+			f.Close()
+		}
+	}
+	return old
+}
+
+// clear is called once the file is gone from its name.
+func (t *Tree) clear(old remains) {
+	if old.there {
+		t.usage.add(-old.bytes, -1)
+		t.removeOverflow(old.overflow)
+	}
+}
+
+// overflowOf is the name of the overflow file that f's attribute points to, or "".
+func (t *Tree) overflowOf(f *os.File) string {
+	if !t.overflows.Load() {
+		return ""
+	}
+	r, _ := t.record(f) // whatever is wrong with the record, its pointer counts
+	return r.overflow
+}
+
+func (t *Tree) removeOverflow(name string) {
+	if name == "" {
+		return
+	}
+	if err := t.root.Remove(overflowDir + "/" + name); err != nil && !durable.IsGone(err) {
+		t.Logger.Warn("cannot remove an overflow file", "name", name, "err", err)
+	}
+}
+
+// prune removes p and the directories above it as long as they are empty, up to the hub's own. The names lock is held.
+func (t *Tree) prune(p place) {
+	keep := 1 // <hub>
+	if p[0] == '.' {
+		keep = 3 // .zcache/odd/<hub>
+	}
+	for strings.Count(string(p), "/") >= keep {
+		if t.root.Rmdir(string(p)) != nil {
+			return
+		}
+		p = p.dir()
+	}
+}

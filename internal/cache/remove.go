@@ -1,0 +1,181 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"zcache/internal/durable"
+)
+
+// Remove is described at Store. Drafts that somebody is writing are theirs to discard.
+func (t *Tree) Remove(key Key, recursive bool) (int, error) {
+	var n int
+	var err error
+	if recursive && !key.hasQuery {
+		n, err = t.removeTree(key)
+	} else {
+		n = t.removeKey(key)
+	}
+	if err != nil {
+		return n, fmt.Errorf("remove %s: %w", key, because(err))
+	}
+	return n, nil
+}
+
+// removeKey removes what is stored for key alone.
+func (t *Tree) removeKey(key Key) int {
+	n := 0
+	t.names.Lock()
+	p := mainPlace(key)
+	if t.removeFile(p) {
+		n++
+	} else if p[0] != '.' && !key.IsDir() && t.removeFile(p.content()) {
+		n++
+	}
+	if t.removeFile(asidePlace(otherDir, key)) {
+		n++
+	}
+	n += t.removeVariants(key)
+	t.table.drop(key)
+	t.names.Unlock()
+	for _, name := range t.drafts.takeIf(func(k Key) bool { return k == key }) {
+		t.removeDraft(name)
+	}
+	return n
+}
+
+// removeTree removes all at and below key. The mirrored subtree leaves by one rename, so that nobody sees half of it.
+func (t *Tree) removeTree(key Key) (int, error) {
+	under := func(k Key) bool { return k.Under(key) }
+	ctx := context.Background()
+	n := 0
+	var errs []error
+	if p, ok := subtree(key); ok {
+		gone, err := t.discardTree(ctx, p, under)
+		n, errs = n+gone, append(errs, err)
+	}
+	for _, dir := range []place{oddDir, otherDir, variantsDir} {
+		dir += place("/" + key.hub)
+		if key.path == "/" {
+			gone, err := t.discardTree(ctx, dir, under)
+			n, errs = n+gone, append(errs, err)
+			continue
+		}
+		var aside []place
+		errs = append(errs, t.walk(ctx, dir, func(p place, st *unix.Stat_t) bool {
+			if k, ok := t.keyOf(p); ok && under(k) {
+				aside = append(aside, p)
+			}
+			return true
+		}))
+		for _, p := range aside {
+			if t.removeIf(p, func(identity) bool { return true }) {
+				n++
+			}
+		}
+	}
+	t.table.dropIf(under)
+	for _, name := range t.drafts.takeIf(under) {
+		t.removeDraft(name)
+	}
+	return n, errors.Join(errs...)
+}
+
+// subtree is the place of key's directory, or of its body: what lies there and below is all at or under key.
+func subtree(key Key) (place, bool) {
+	key.path = strings.TrimSuffix(key.path, "/")
+	if key.path == "" {
+		return place(key.hub), true
+	}
+	return plainPlace(key)
+}
+
+// discardTree moves what lies at p out of the tree and deletes it there. It counts the stored responses among it.
+func (t *Tree) discardTree(ctx context.Context, p place, under func(Key) bool) (int, error) {
+	trash := place(trashDir + "/" + durable.Random())
+	t.names.Lock()
+	err := t.root.Rename(string(p), string(trash))
+	if errors.Is(err, unix.ENOENT) {
+		// Either there is nothing, or somebody tidied .zcache.
+		if merr := t.root.MkdirAll(trashDir); merr == nil {
+			err = t.root.Rename(string(p), string(trash))
+		}
+	}
+	if err == nil {
+		t.prune(p.dir())
+	}
+	t.table.dropIf(under)
+	t.names.Unlock()
+	if err != nil {
+		if absent(err) {
+			return 0, nil
+		}
+		return 0, err
+	}
+	n := 0
+	err = t.walk(ctx, trash, func(at place, st *unix.Stat_t) bool {
+		if at == trash || at.stored() {
+			n++
+			t.clear(t.remainsOf(at, st))
+		} else {
+			t.usage.add(-onDisk(st), 0)
+		}
+		return true
+	})
+	return n, errors.Join(err, t.root.RemoveAll(ctx, string(trash), nil))
+}
+
+// keyOf is the key of what lies at p, by its name or by its record.
+func (t *Tree) keyOf(p place) (Key, bool) {
+	if p.telling() {
+		return keyAt(p)
+	}
+	h, err := t.peek(p)
+	if err != nil || h.key.IsZero() {
+		return Key{}, false
+	}
+	k := h.key
+	return k, asidePlace(oddDir, k) == p || asidePlace(otherDir, k) == p || variantDir(k) == p.dir()
+}
+
+// List is described at Store.
+func (t *Tree) List(ctx context.Context, under Key, yield func(Key, Info) bool) error {
+	more := true
+	visit := func(p place, st *unix.Stat_t) bool {
+		if !p.stored() {
+			return true
+		}
+		k, ok := t.keyOf(p)
+		if !ok || !k.Under(under) {
+			return true
+		}
+		info := Info{Size: st.Size, ModTime: modTime(st), Used: useTime(st), Status: 200}
+		if strings.HasPrefix(string(p), otherDir+"/") {
+			info.Status = 0
+		}
+		more = yield(k, info)
+		return more
+	}
+	if p, ok := subtree(under); ok {
+		if err := t.walk(ctx, p, visit); err != nil || !more {
+			return listed(under, err)
+		}
+	}
+	for _, dir := range []place{oddDir, otherDir, variantsDir} {
+		if err := t.walk(ctx, dir+place("/"+under.hub), visit); err != nil || !more {
+			return listed(under, err)
+		}
+	}
+	return nil
+}
+
+func listed(key Key, err error) error {
+	if err != nil {
+		return fmt.Errorf("list %s: %w", key, err)
+	}
+	return nil
+}

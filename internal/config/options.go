@@ -1,0 +1,165 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"time"
+)
+
+type kind int
+
+const (
+	scalar kind = iota
+	list        // repeatable, comma-separated in one flag or variable
+	boolean
+)
+
+// An option is one setting of the process: a flag, a variable and a key of the file by the same name.
+type option struct {
+	name  string
+	kind  kind
+	def   string // in the notation of the flag
+	arg   string // what the help calls the value
+	usage string
+	also  string // a name it had in files that people bring along
+	set   func(c *Config, v value) error
+}
+
+// A value is what one setting was given, and by whom.
+type value struct {
+	texts []string // one or, for lists, more
+	place string   // for messages; empty for flags and defaults
+	dir   string   // where relative file names start; empty means the working directory
+}
+
+// text is the value of a scalar: the last one given counts.
+func (v value) text() string { return v.texts[len(v.texts)-1] }
+
+// file is the value as a file name. A name written in a config file is relative to that file.
+func (v value) file() string {
+	name := v.text()
+	if v.dir == "" || filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(v.dir, name)
+}
+
+// assign makes a setter of a parser and a destination.
+func assign[T any](parse func(string) (T, error), dst func(*Config) *T) func(*Config, value) error {
+	return func(c *Config, v value) error {
+		t, err := parse(v.text())
+		if err == nil {
+			*dst(c) = t
+		}
+		return err
+	}
+}
+
+func assignAll[T any](parse func(string) (T, error), dst func(*Config) *[]T) func(*Config, value) error {
+	return func(c *Config, v value) error {
+		t, err := each(v.texts, parse)
+		if err == nil {
+			*dst(c) = t
+		}
+		return err
+	}
+}
+
+func word(words ...string) func(string) (string, error) {
+	return func(s string) (string, error) { return parseWord(s, words...) }
+}
+
+// options are all settings but config and upstream, which Load reads itself.
+var options = []option{
+	{name: "listen", kind: list, def: ":3142", arg: "ADDR", also: "ListenPort",
+		usage: "address to listen on, HOST:PORT or :PORT; repeatable",
+		set:   assignAll(parseListen, func(c *Config) *[]string { return &c.Listen })},
+	{name: "admin-listen", arg: "ADDR", usage: "extra address that serves only /-/ and pprof",
+		set: assign(parseListen, func(c *Config) *string { return &c.AdminListen })},
+	{name: "public-url", arg: "URL", usage: "how clients name this instance, behind a proxy or load balancer",
+		set: assign(parsePublicURL, func(c *Config) **url.URL { return &c.PublicURL })},
+	{name: "trusted-proxy", kind: list, arg: "CIDR", usage: "peers whose Forwarded and X-Forwarded-For are believed; repeatable",
+		set: assignAll(parsePrefix, func(c *Config) *[]netip.Prefix { return &c.TrustedProxy })},
+	{name: "root", def: "./zcache-data", arg: "DIR", also: "StoragePath", usage: "directory of the stored tree",
+		set: func(c *Config, v value) error { c.Root = v.file(); return nil }},
+	{name: "no-init", kind: boolean, def: "false", usage: "refuse a root that was never initialised (an unmounted disk)",
+		set: assign(parseBool, func(c *Config) *bool { return &c.NoInit })},
+	{name: "durability", def: DurabilityDefault, arg: "WORD", usage: "default, or full to fsync before every rename",
+		set: assign(word(DurabilityDefault, DurabilityFull), func(c *Config) *string { return &c.Durability })},
+	{name: "mode", def: ModeCache, arg: "MODE", usage: "cache, or proxy to store nothing",
+		set: assign(parseMode, func(c *Config) *string { return &c.Mode })},
+	{name: "offline", kind: boolean, def: "false", usage: "never ask an upstream; answer from what is held",
+		set: assign(parseBool, func(c *Config) *bool { return &c.Offline })},
+	{name: "on-miss", def: OnMissStream, arg: "WORD", usage: "stream, redirect or wait, for hubs that do not say",
+		set: assign(parseOnMiss, func(c *Config) *string { return &c.onMiss })},
+	{name: "heuristic-max", def: "24h", arg: "DURATION", usage: "longest lifetime judged by age, where the origin gives none",
+		set: assign(parseDuration, func(c *Config) *time.Duration { return &c.heuristicMax })},
+	{name: "cache-max-size", def: "0", arg: "SIZE", usage: "trim the oldest used above this size, such as 500GB; 0 = no limit",
+		set: assign(parseSize, func(c *Config) *int64 { return &c.CacheMaxSize })},
+	{name: "disk-high", def: "80%", arg: "PERCENT", usage: "trim when the file system is fuller than this",
+		set: assign(parsePercent, func(c *Config) *float64 { return &c.DiskHigh })},
+	{name: "disk-low", def: "75%", arg: "PERCENT", usage: "and until it is down to this",
+		set: assign(parsePercent, func(c *Config) *float64 { return &c.DiskLow })},
+	{name: "proxy-allow-host", kind: list, arg: "HOST", usage: "HOST, GLOB or CIDR[:PORT] that redirects may lead to although not public; repeatable",
+		set: assignAll(parseAllowHost, func(c *Config) *[]string { return &c.ProxyAllowHost })},
+	{name: "log-format", def: LogJSON, arg: "WORD", usage: "json or text",
+		set: assign(parseLogFormat, func(c *Config) *string { return &c.LogFormat })},
+	{name: "log-level", def: "info", arg: "WORD", usage: "debug, info, warn or error",
+		set: assign(word("debug", "info", "warn", "error"), func(c *Config) *string { return &c.LogLevel })},
+	{name: "upstream", kind: list, arg: "[NAME=]URL", usage: "tree to cache, mounted at /NAME/ or, without NAME, at /; repeatable",
+		set: func(*Config, value) error { return nil }},
+}
+
+// later are settings that the contract names and this version does not have: they are refused with the reason, since a setting that is
+// taken and does nothing is worse than one that is refused.
+var later = []string{
+	"listing-ttl", "mirror-subtree", "mirror-min-interval", "mirror-parallel", "mirror-walks", "mirror-max-purge", "mirror-max-bytes",
+	"mirror-verify", "trash-ttl", "keep-versions", "proxy", "proxy-allow-client", "intercept-ca", "tls-cert", "tls-key", "auth-file",
+	"anonymous", "rate", "max-conns-per-client", "s3-endpoint", "s3-bucket", "s3-hit", "valkey", "notify",
+}
+
+// Later says whether the setting is known, but of a later version.
+func Later(name string) bool {
+	for _, l := range later {
+		if fold(l) == fold(name) {
+			return true
+		}
+	}
+	return false
+}
+
+func parseMode(s string) (string, error) {
+	if mode, err := parseWord(s, ModeProxy, ModeCache, "mirror"); err != nil {
+		return "", fmt.Errorf("%q is not known; write proxy or cache", s)
+	} else if mode == "mirror" {
+		return "", errors.New("mirror mode comes with a later version; write cache or proxy")
+	} else {
+		return mode, nil
+	}
+}
+
+func parseOnMiss(s string) (string, error) {
+	return parseWord(s, OnMissStream, OnMissRedirect, OnMissWait)
+}
+
+func parseLogFormat(s string) (string, error) {
+	if s == "combined" {
+		return "", errors.New("combined comes with a later version; write json or text")
+	}
+	return parseWord(s, LogJSON, LogText)
+}
+
+func parsePublicURL(s string) (*url.URL, error) {
+	u, err := parseURL(s, "http", "https")
+	if err != nil {
+		return nil, err
+	}
+	if u.User != nil || u.RawQuery != "" || u.Fragment != "" || (u.Path != "" && u.Path != "/") {
+		return nil, errors.New("it is more than scheme, host and port; write one such as https://cache.example")
+	}
+	u.Path = ""
+	return u, nil
+}

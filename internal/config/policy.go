@@ -1,0 +1,68 @@
+package config
+
+import (
+	"net/url"
+	"time"
+)
+
+// A Policy is what is in force for one hub, in the words of the config file and without secrets: for people and for JSON.
+type Policy struct {
+	Name         string   `json:"name"`
+	Path         string   `json:"path,omitempty"`
+	Hosts        []string `json:"hosts,omitempty"`
+	Upstream     []string `json:"upstream"`
+	Module       string   `json:"module_key"`
+	Rollout      string   `json:"rollout_flag"`
+	TTL          string   `json:"ttl,omitempty"`
+	NegativeTTL  string   `json:"negative_ttl"`
+	HeuristicMax string   `json:"heuristic_max"`
+	Validation   string   `json:"validation,omitempty"`
+	Immutable    []string `json:"immutable,omitempty"`
+	Index        []string `json:"index,omitempty"`
+	Bypass       []string `json:"bypass,omitempty"`
+	Stale        string   `json:"stale,omitempty"`
+	Redirects    string   `json:"redirects"`
+	OnMiss       string   `json:"on_miss"`
+	Active       bool     `json:"active"`
+	Verify       string   `json:"verify"`
+	Retries      int      `json:"retries"`
+	Credentials  string   `json:"credentials,omitempty"` // basic or bearer: which kind, never what
+	Proxy        string   `json:"proxy,omitempty"`
+	CA           bool     `json:"ca,omitempty"`
+	Certificate  bool     `json:"certificate,omitempty"`
+	Builtin      bool     `json:"builtin,omitempty"`
+}
+
+// Policy tells what is in force for the hub.
+func (h *Hub) Policy() Policy {
+	p := Policy{
+		Name: h.Name, Path: h.Mount, Hosts: h.Hosts, Module: h.Module, Rollout: h.Rollout,
+		NegativeTTL: h.NegativeTTL.String(), HeuristicMax: h.HeuristicMax.String(), Validation: h.Validation,
+		Immutable: h.Immutable, Index: h.Index, Bypass: h.Bypass, Redirects: h.Redirects, OnMiss: h.OnMiss,
+		Active: h.Active, Verify: h.Verify, Retries: h.Retries, Proxy: redacted(h.Proxy),
+		CA: h.RootCAs != nil, Certificate: len(h.Certificates) > 0, Builtin: h.Builtin,
+	}
+	for _, u := range h.Upstreams {
+		p.Upstream = append(p.Upstream, redacted(u))
+	}
+	if h.TTL != nil {
+		p.TTL = time.Duration(*h.TTL).String()
+	}
+	if h.StaleAlways {
+		p.Stale = "always"
+	}
+	switch {
+	case h.Username != "":
+		p.Credentials = "basic"
+	case h.HasToken():
+		p.Credentials = "bearer"
+	}
+	return p
+}
+
+func redacted(u *url.URL) string {
+	if u == nil {
+		return ""
+	}
+	return u.Redacted()
+}

@@ -1,0 +1,207 @@
+package fill
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+
+	"zcache/internal/cache"
+	"zcache/internal/freshness"
+)
+
+// What a caller can act on.
+var (
+	// ErrUnreachable says that nothing is held and no upstream answered.
+	ErrUnreachable = errors.New("upstream unreachable")
+	// ErrOffline says that nothing is held and the upstream must not be asked.
+	ErrOffline = errors.New("off line and not held")
+	// ErrOnlyIfCached says that the request takes no answer but from the store, and there is none that does.
+	ErrOnlyIfCached = errors.New("only-if-cached and not held fresh")
+	// ErrWrongContent says that the origin's answer cannot be what was asked for, such as a web page in place of an archive.
+	ErrWrongContent = errors.New("answer is not what the name promises")
+	// ErrPurged says that a fill was given up because its entry was purged.
+	ErrPurged = errors.New("purged")
+	// ErrStopping says that a fill was suspended because the process stops.
+	ErrStopping = errors.New("stopping")
+	// errStorage says that the store took no more of a body: its readers fetch the rest for themselves.
+	errStorage = errors.New("store took no more")
+)
+
+// An Answer is what a request gets. The caller writes Status and Header, then copies Body if it is not nil, and closes the Answer. A Body that ends
+// in an error must never look whole to the client.
+type Answer struct {
+	Status  int
+	Header  http.Header   // end-to-end fields; the caller may add to them
+	Body    io.ReadCloser // may have SendTo(*net.TCPConn) (int64, error)
+	Length  int64         // of Body in bytes; -1 while unknown
+	URL     string        // where the body came from; no userinfo
+	Outcome Outcome
+	// Live says that the body may still be growing or on its way, so what is there should be flushed to the client at once.
+	Live bool
+
+	entry *cache.Entry
+}
+
+// Close releases the body.
+func (a *Answer) Close() {
+	if a.Body != nil {
+		a.Body.Close()
+	}
+	if a.entry != nil {
+		a.entry.Close()
+	}
+}
+
+// section is what durable.Section offers.
+type section interface {
+	io.ReadCloser
+	SendTo(*net.TCPConn) (int64, error)
+}
+
+// opener opens a stretch of a representation; end < 0 means to its end.
+type opener func(off, end int64) section
+
+// compose makes the Answer of a reply whose bytes open gives.
+func compose(reply Reply, open opener) *Answer {
+	a := &Answer{Status: reply.Status, Header: reply.Header, Length: 0}
+	if !reply.Body {
+		return a
+	}
+	switch {
+	case len(reply.Ranges) == 1:
+		r := reply.Ranges[0]
+		a.Body, a.Length = open(r.Off, r.Off+r.N), r.N
+	case len(reply.Ranges) > 1:
+		a.multipart(reply, open)
+	default:
+		a.Body, a.Length = open(0, reply.Size), reply.Size
+	}
+	return a
+}
+
+// multipart makes the body a multipart/byteranges (RFC 9110 section 14.6), with its length known before a byte is read.
+func (a *Answer) multipart(reply Reply, open opener) {
+	boundary := newBoundary()
+	kind := reply.Header.Get("Content-Type")
+	var parts []io.Reader
+	var closers []io.Closer
+	a.Length = 0
+	text := func(s string) {
+		parts = append(parts, bytes.NewReader([]byte(s)))
+		a.Length += int64(len(s))
+	}
+	for i, r := range reply.Ranges {
+		head := "\r\n--" + boundary + "\r\n"
+		if i == 0 {
+			head = head[2:]
+		}
+		if kind != "" {
+			head += "Content-Type: " + kind + "\r\n"
+		}
+		text(head + "Content-Range: " + contentRange(r, reply.Size) + "\r\n\r\n")
+		s := open(r.Off, r.Off+r.N)
+		parts, closers = append(parts, s), append(closers, s)
+		a.Length += r.N
+	}
+	text("\r\n--" + boundary + "--\r\n")
+	a.Header["Content-Type"] = []string{"multipart/byteranges; boundary=" + boundary}
+	a.Header["Content-Length"] = []string{strconv.FormatInt(a.Length, 10)}
+	a.Body = &manyParts{io.MultiReader(parts...), closers}
+}
+
+type manyParts struct {
+	io.Reader
+	closers []io.Closer
+}
+
+func (m *manyParts) Close() error {
+	for _, c := range m.closers {
+		c.Close()
+	}
+	return nil
+}
+
+func newBoundary() string {
+	var b [12]byte
+	rand.Read(b[:])
+	return "zcache-" + hex.EncodeToString(b[:])
+}
+
+// fromEntry answers from a held entry, which the Answer then owns. m is its Meta, or what a 304 made of it.
+func (f *Filler) fromEntry(e *cache.Entry, m *cache.Meta, r *Request, v freshness.Verdict) *Answer {
+	f.store.Touch(e)
+	a := compose(Respond(m, r.Method, r.Header, v), func(off, end int64) section { return e.Section(off, end) })
+	a.entry, a.URL = e, m.URL
+	a.Outcome.TTL = v.Lifetime - v.Age
+	return a
+}
+
+// A follower reads a growing draft, and fetches the rest for itself should the store take no more.
+type follower struct {
+	ctx  context.Context
+	f    *Filler
+	fl   *flight
+	req  *Request
+	sec  section
+	off  int64
+	end  int64 // -1: to the end
+	rest io.ReadCloser
+}
+
+func (b *follower) Read(p []byte) (int, error) {
+	if b.rest != nil {
+		return b.rest.Read(p)
+	}
+	n, err := b.sec.Read(p)
+	b.off += int64(n)
+	if err == nil || !errors.Is(err, errStorage) {
+		return n, err
+	}
+	if err := b.carryOn(); err != nil {
+		return n, err
+	}
+	if n > 0 {
+		return n, nil
+	}
+	return b.rest.Read(p)
+}
+
+// SendTo hands the body to a connection without copying it through this process where it can.
+func (b *follower) SendTo(dst *net.TCPConn) (int64, error) {
+	if b.rest != nil {
+		return io.Copy(dst, b.rest)
+	}
+	n, err := b.sec.SendTo(dst)
+	b.off += n
+	if err == nil || !errors.Is(err, errStorage) {
+		return n, err
+	}
+	if err := b.carryOn(); err != nil {
+		return n, err
+	}
+	m, err := io.Copy(dst, b.rest)
+	return n + m, err
+}
+
+func (b *follower) carryOn() error {
+	rest, err := b.f.tail(b.ctx, b.req, b.fl.meta, b.off, b.end)
+	if err != nil {
+		return fmt.Errorf("carry on at %d: %w", b.off, err)
+	}
+	b.rest = rest
+	return nil
+}
+
+func (b *follower) Close() error {
+	if b.rest != nil {
+		b.rest.Close()
+	}
+	return b.sec.Close()
+}

@@ -1,0 +1,305 @@
+package fill
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"zcache/internal/cache"
+	"zcache/internal/freshness"
+)
+
+// OnMiss is what a client gets while an absent entry is fetched.
+type OnMiss int
+
+const (
+	StreamMiss   OnMiss = iota // the body as it comes
+	RedirectMiss               // a redirect to the upstream; the entry is filled behind
+	WaitMiss                   // the body when it is whole
+)
+
+// A Policy is what the filler does for one Key beyond RFC 9111.
+type Policy struct {
+	freshness.Rule
+	OnMiss OnMiss
+	// Follow says that a redirect out of the hub's upstream is followed here rather than passed to the client.
+	Follow bool
+	// Tries is how often an upstream that does not answer is asked, when nothing is held; at least 1.
+	Tries int
+	// Backoff is the pause after the first try; each further one doubles it.
+	Backoff time.Duration
+}
+
+// Config is what a Filler works with.
+type Config struct {
+	Store  cache.Store // nil stores nothing
+	Origin http.RoundTripper
+	Policy func(cache.Key) Policy
+	// KeyOf returns the Key that a URL under one of the hub's upstreams stands for; false when it lies under none.
+	KeyOf func(hub string, u *url.URL) (cache.Key, bool)
+	// Upstream is the URL that a Key stands for at its first upstream, for redirects to it.
+	Upstream func(cache.Key) string
+	// Skip marks a request that has a copy to fall back on: upstreams known to be down need not be tried for it.
+	Skip       func(context.Context) context.Context
+	FirstByte  time.Duration // how long an upstream has to start answering when a copy is held; 0 = 3 s
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+	Now        func() time.Time
+}
+
+// A Filler answers requests. Its methods may be called concurrently.
+type Filler struct {
+	cfg     Config
+	store   cache.Store
+	log     *slog.Logger
+	metrics *metrics
+
+	ctx    context.Context // of all flights
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup
+
+	mu      sync.Mutex
+	flights map[cache.Key]*flight
+	solo    map[*flight]bool
+	passing map[cache.Key]time.Time // Keys whose last answer could not be shared: nobody waits for them
+}
+
+// New returns a Filler. Close ends its flights.
+func New(cfg Config) *Filler {
+	if cfg.FirstByte == 0 {
+		cfg.FirstByte = 3 * time.Second
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Skip == nil {
+		cfg.Skip = func(ctx context.Context) context.Context { return ctx }
+	}
+	f := &Filler{
+		cfg: cfg, store: cfg.Store, log: cfg.Logger,
+		flights: map[cache.Key]*flight{}, solo: map[*flight]bool{}, passing: map[cache.Key]time.Time{},
+	}
+	f.ctx, f.cancel = context.WithCancelCause(context.Background())
+	f.metrics = newMetrics(cfg.Registerer, f)
+	return f
+}
+
+// Close suspends all flights: their drafts are kept and taken up by the next fill. It returns when they have ended.
+func (f *Filler) Close() {
+	f.cancel(ErrStopping)
+	f.wg.Wait()
+}
+
+// Get answers a request. The error is one of this package's, the round tripper's, or ctx's.
+func (f *Filler) Get(ctx context.Context, r *Request) (*Answer, error) {
+	policy := f.cfg.Policy(r.Key)
+	switch {
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		return f.forward(ctx, r, policy, "method")
+	case policy.Class == freshness.ClassBypass || f.store == nil:
+		return f.forward(ctx, r, policy, "bypass")
+	case r.Body != nil:
+		// What a body means to a GET, only the origin knows: its answer is for nobody else.
+		return f.forward(ctx, r, policy, "request")
+	}
+	want := freshness.ParseRequest(r.Header)
+	entry, err := f.store.Open(r.Key, r.Header)
+	if err != nil {
+		if !errors.Is(err, cache.ErrNotStored) {
+			f.log.Warn("open entry", "key", r.Key.String(), "error", err)
+		}
+		return f.miss(ctx, r, want, policy)
+	}
+	now := f.cfg.Now()
+	plan := Decide(entry.Meta, entry.Adopted, want, policy.Rule, now)
+	switch plan.Action {
+	case Refuse:
+		entry.Close()
+		return nil, ErrOnlyIfCached
+	case Revalidate:
+		return f.revalidate(ctx, r, entry, plan, policy)
+	case ServeStale:
+		f.Refresh(r)
+		a := f.fromEntry(entry, entry.Meta, r, plan.Verdict)
+		a.Outcome.Cache, a.Outcome.Hit = Updating, true
+		return a, nil
+	}
+	a := f.fromEntry(entry, entry.Meta, r, plan.Verdict)
+	a.Outcome.Cache, a.Outcome.Hit = Hit, true
+	switch {
+	case policy.Offline && !plan.Verdict.Fresh:
+		a.Outcome.Cache, a.Outcome.Detail = Offline, "offline"
+	case !plan.Verdict.Fresh:
+		a.Outcome.Cache = Stale
+	}
+	return a, nil
+}
+
+// miss answers a request for what is not held.
+func (f *Filler) miss(ctx context.Context, r *Request, want freshness.Request, policy Policy) (*Answer, error) {
+	switch {
+	case want.OnlyIfCached:
+		return nil, ErrOnlyIfCached
+	case policy.Offline:
+		return nil, ErrOffline
+	case r.Method == http.MethodHead:
+		return f.forward(ctx, r, policy, "uri-miss")
+	case policy.OnMiss == RedirectMiss && r.collapsible(want):
+		if to := f.cfg.Upstream(r.Key); to != "" {
+			f.Refresh(r)
+			return &Answer{
+				Status:  http.StatusFound,
+				Header:  http.Header{"Location": {to}, "Cache-Control": {"no-store"}, "Content-Length": {"0"}},
+				Outcome: Outcome{Cache: Miss, Fwd: "uri-miss", Detail: "redirected"},
+			}, nil
+		}
+	}
+	fl, leads := f.join(r, want, policy)
+	if err := fl.wait(ctx, r, leads, nil); err != nil {
+		fl.leave(leads)
+		return nil, err
+	}
+	return f.settle(ctx, r, fl, leads, policy, "uri-miss")
+}
+
+// revalidate answers a request for an entry that needs its origin's word, from the entry itself if that word does not come in time.
+func (f *Filler) revalidate(ctx context.Context, r *Request, entry *cache.Entry, plan Plan, policy Policy) (*Answer, error) {
+	fwd := "stale"
+	if plan.Why == "request" {
+		fwd = "request"
+	}
+	mayStale := plan.Verdict.OnError(policy.Rule, false)
+	if r.Method == http.MethodHead {
+		return f.confirmByHead(ctx, r, entry, plan, policy)
+	}
+	want := freshness.ParseRequest(r.Header)
+	fl, leads := f.join(r, want, policy)
+	var patience <-chan time.Time
+	if mayStale {
+		t := time.NewTimer(f.cfg.FirstByte)
+		defer t.Stop()
+		patience = t.C
+	}
+	err := fl.wait(ctx, r, leads, patience)
+	if err == nil && fl.result() == failed {
+		if mayStale && (fl.status == 0 || plan.Verdict.OnError(policy.Rule, true)) {
+			err = fl.err
+		}
+	}
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		fl.leave(leads)
+		entry.Close()
+		return nil, err
+	default: // slow, or failed and the copy may stand in
+		fl.leave(leads)
+		a := f.fromEntry(entry, entry.Meta, r, plan.Verdict)
+		a.Outcome.Cache, a.Outcome.Hit, a.Outcome.Fwd, a.Outcome.FwdStatus = Stale, true, fwd, fl.sofar(err)
+		a.Outcome.Detail = detail(err)
+		return a, nil
+	}
+	if m, ok := fl.confirms(entry); ok {
+		v := freshness.Judge(m, policy.Rule, f.cfg.Now())
+		v.Omit = nil // the origin has just vouched for them
+		a := f.fromEntry(entry, m, r, v)
+		a.Outcome.Cache, a.Outcome.Hit = Revalidated, false
+		a.Outcome.Fwd, a.Outcome.FwdStatus, a.Outcome.Collapsed = fwd, http.StatusNotModified, !leads
+		return a, nil
+	}
+	entry.Close()
+	return f.settle(ctx, r, fl, leads, policy, fwd)
+}
+
+// errSlow says that the origin did not start answering in time.
+var errSlow = errors.New("origin is slow")
+
+func detail(err error) string {
+	var s interface{ ProxyStatus() string }
+	switch {
+	case errors.Is(err, errSlow):
+		return "slow"
+	case errors.As(err, &s):
+		return s.ProxyStatus()
+	}
+	return "error"
+}
+
+// settle makes the answer of a flight whose outcome is known.
+func (f *Filler) settle(ctx context.Context, r *Request, fl *flight, leads bool, policy Policy, fwd string) (*Answer, error) {
+	switch fl.result() {
+	case failed:
+		return nil, fl.err
+	case passed:
+		if leads {
+			resp, err := fl.take(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return f.passOn(resp, r, Outcome{Cache: Miss, Fwd: fwd, FwdStatus: resp.StatusCode, Detail: fl.detail}), nil
+		}
+		return f.alone(ctx, r, policy, fwd)
+	case confirmed:
+		// It was confirmed for those who held it; this request came by when it was not, or holds another.
+		if entry, err := f.store.Open(r.Key, r.Header); err == nil {
+			v := freshness.Judge(entry.Meta, policy.Rule, f.cfg.Now())
+			a := f.fromEntry(entry, entry.Meta, r, v)
+			a.Outcome = Outcome{Cache: Revalidated, Fwd: fwd, FwdStatus: http.StatusNotModified, Collapsed: !leads, TTL: v.Lifetime - v.Age}
+			return a, nil
+		}
+		return f.alone(ctx, r, policy, fwd)
+	}
+	if !leads && !fl.meta.Selects(r.Header) {
+		return f.alone(ctx, r, policy, "vary-miss")
+	}
+	if policy.OnMiss == WaitMiss {
+		if err := fl.landed(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return f.follow(ctx, r, fl, leads, fwd)
+}
+
+// alone fetches for one client what could not be shared.
+func (f *Filler) alone(ctx context.Context, r *Request, policy Policy, fwd string) (*Answer, error) {
+	fl := f.start(r, policy, false)
+	if err := fl.wait(ctx, r, true, nil); err != nil {
+		fl.leave(true)
+		return nil, err
+	}
+	return f.settle(ctx, r, fl, true, policy, fwd)
+}
+
+// aheadBy is how far beyond the end of a growing draft a range may begin before it is fetched by a request of its own: about what
+// one second brings on a line of 100 Mbit/s.
+const aheadBy = 8 << 20
+
+// follow answers from a draft that may still be growing.
+func (f *Filler) follow(ctx context.Context, r *Request, fl *flight, leads bool, fwd string) (*Answer, error) {
+	v := freshness.Judge(fl.meta, f.cfg.Policy(r.Key).Rule, f.cfg.Now())
+	v.Omit = nil
+	reply := Respond(fl.meta, r.Method, r.Header, v)
+	outcome := Outcome{Cache: Miss, Fwd: fwd, FwdStatus: fl.meta.Status, Stored: true}
+	if !leads {
+		outcome.Cache, outcome.Collapsed = Coalesced, true
+	}
+	if len(reply.Ranges) > 0 && reply.Ranges[0].Off > fl.draft.Len()+aheadBy {
+		if a := f.far(ctx, r, fl.meta, reply); a != nil {
+			return a, nil
+		}
+	}
+	a := compose(reply, func(off, end int64) section {
+		return &follower{ctx: ctx, f: f, fl: fl, req: r, sec: fl.draft.Section(ctx, off, end), off: off, end: end}
+	})
+	a.URL, a.Outcome, a.Live = fl.meta.URL, outcome, true
+	return a, nil
+}

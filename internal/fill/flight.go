@@ -1,0 +1,239 @@
+package fill
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"zcache/internal/cache"
+	"zcache/internal/freshness"
+)
+
+// result is what became of a flight, known once its head is.
+type result int
+
+const (
+	pending   result = iota
+	filling          // a body is coming, or came, into the draft
+	confirmed        // the held entry stands, with new Meta
+	passed           // the answer cannot be kept: it goes to the one client that leads
+	failed           // no answer that counts
+)
+
+// interim is a 1xx response on its way to the client that leads.
+type interim struct {
+	status int
+	header http.Header
+}
+
+// A trip is what is needed to ask an origin on behalf of clients.
+type trip struct {
+	key      cache.Key
+	policy   Policy
+	header   http.Header  // of the client that started it
+	interims chan interim // nil: nobody listens
+}
+
+// A flight is one trip to the origin for a Key. It belongs to no client. What is written before head is closed may be read after it.
+type flight struct {
+	trip
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	shared  bool // others may join
+	started time.Time
+	readers atomic.Int64
+	purged  atomic.Bool // what comes must not be published
+
+	head chan struct{} // closed when outcome is known
+	gone chan struct{} // closed when the leading client no longer waits for the answer
+	body chan *http.Response
+	end  chan struct{} // closed when all is over
+
+	outcome result
+	meta    *cache.Meta
+	draft   cache.Draft
+	held    *cache.Meta // what was confirmed
+	status  int         // of the origin's answer, when it answered
+	err     error
+	detail  string // why the answer was passed on
+	wrong   error  // how the fill ended, set before end is closed
+}
+
+// passFor is how long nobody waits for a Key whose answer could not be shared.
+const passFor = 10 * time.Second
+
+// join returns the flight of the request's Key, starting one if need be. leads says that the answer is this request's own should it turn out
+// that it cannot be shared.
+func (f *Filler) join(r *Request, want freshness.Request, policy Policy) (fl *flight, leads bool) {
+	if !r.collapsible(want) {
+		return f.start(r, policy, false), true
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if until, ok := f.passing[r.Key]; ok {
+		if f.cfg.Now().Before(until) {
+			return f.startLocked(r, policy, false), true
+		}
+		delete(f.passing, r.Key)
+	}
+	if fl := f.flights[r.Key]; fl != nil {
+		return fl, false
+	}
+	return f.startLocked(r, policy, true), true
+}
+
+func (f *Filler) start(r *Request, policy Policy, shared bool) *flight {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.startLocked(r, policy, shared)
+}
+
+func (f *Filler) startLocked(r *Request, policy Policy, shared bool) *flight {
+	fl := &flight{
+		// The flight outlives the client's request: it keeps a copy of its fields, nothing else.
+		trip:   trip{key: r.Key, policy: policy, header: r.Header.Clone(), interims: make(chan interim, 8)},
+		shared: shared, started: f.cfg.Now(),
+		head: make(chan struct{}), gone: make(chan struct{}),
+		body: make(chan *http.Response), end: make(chan struct{}),
+	}
+	fl.ctx, fl.cancel = context.WithCancelCause(f.ctx)
+	if shared {
+		f.flights[r.Key] = fl
+	} else {
+		f.solo[fl] = true
+	}
+	f.wg.Go(func() {
+		defer fl.cancel(nil)
+		f.fly(fl)
+		f.drop(fl)
+		close(fl.end)
+	})
+	return fl
+}
+
+// drop takes the flight off the map, so that the next request starts another.
+func (f *Filler) drop(fl *flight) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.flights[fl.key] == fl {
+		delete(f.flights, fl.key)
+	}
+	delete(f.solo, fl)
+}
+
+// decide makes the outcome known. What is not a growing draft cannot be joined any more.
+func (f *Filler) decide(fl *flight, outcome result) {
+	fl.outcome = outcome
+	if outcome != filling {
+		f.drop(fl)
+	}
+	f.mu.Lock()
+	switch {
+	case outcome == passed && fl.shared:
+		if len(f.passing) > 4096 {
+			clear(f.passing)
+		}
+		f.passing[fl.key] = f.cfg.Now().Add(passFor)
+	case outcome == filling || outcome == confirmed:
+		delete(f.passing, fl.key)
+	}
+	f.mu.Unlock()
+	close(fl.head)
+}
+
+// hand gives the origin's answer to the client that leads, or closes it when that client is gone.
+func (fl *flight) hand(resp *http.Response) {
+	select {
+	case fl.body <- resp:
+	case <-fl.gone:
+		resp.Body.Close()
+	case <-fl.ctx.Done():
+		resp.Body.Close()
+	}
+}
+
+// take is the other end of hand.
+func (fl *flight) take(ctx context.Context) (*http.Response, error) {
+	select {
+	case resp := <-fl.body:
+		return resp, nil
+	case <-ctx.Done():
+		close(fl.gone)
+		return nil, ctx.Err()
+	case <-fl.ctx.Done():
+		return nil, context.Cause(fl.ctx)
+	}
+}
+
+// leave says that the leading client waits no longer.
+func (fl *flight) leave(leads bool) {
+	if leads {
+		close(fl.gone)
+	}
+}
+
+// wait returns when the outcome is known, when ctx ends, or with errSlow when patience runs out. Interim responses go to the leader.
+func (fl *flight) wait(ctx context.Context, r *Request, leads bool, patience <-chan time.Time) error {
+	fl.readers.Add(1)
+	defer fl.readers.Add(-1)
+	var interims chan interim
+	if leads && r.Interim != nil {
+		interims = fl.interims
+	}
+	for {
+		select {
+		case i := <-interims:
+			r.Interim(i.status, i.header)
+		case <-fl.head:
+			for {
+				select {
+				case i := <-interims:
+					r.Interim(i.status, i.header)
+					continue
+				default:
+				}
+				return nil
+			}
+		case <-patience:
+			return errSlow
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// landed returns when the fill has ended, with how it ended.
+func (fl *flight) landed(ctx context.Context) error {
+	select {
+	case <-fl.end:
+		if errors.Is(fl.wrong, errStorage) {
+			return nil // its readers cope
+		}
+		return fl.wrong
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// result may be called once head is closed.
+func (fl *flight) result() result { return fl.outcome }
+
+// sofar is the status that the origin has answered with as far as this caller may know.
+func (fl *flight) sofar(err error) int {
+	if errors.Is(err, errSlow) {
+		return 0
+	}
+	return fl.status
+}
+
+// confirms says that the flight confirmed the very entry that the caller holds.
+func (fl *flight) confirms(e *cache.Entry) (*cache.Meta, bool) {
+	if fl.outcome != confirmed || fl.held == nil {
+		return nil, false
+	}
+	same := fl.held.Size == e.Meta.Size && fl.held.ModTime.Equal(e.Meta.ModTime) &&
+		fl.held.SHA256 == e.Meta.SHA256 && fl.held.Stored.Equal(e.Meta.Stored)
+	return fl.meta, same
+}

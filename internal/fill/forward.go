@@ -1,0 +1,278 @@
+package fill
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"strconv"
+	"sync"
+
+	"zcache/internal/cache"
+	"zcache/internal/freshness"
+)
+
+// forward passes a request on as it is and the answer back, storing nothing. A successful unsafe method makes what is held of its URLs
+// stale (RFC 9111 section 4.4).
+func (f *Filler) forward(ctx context.Context, r *Request, policy Policy, fwd string) (*Answer, error) {
+	if policy.Offline {
+		return nil, ErrOffline
+	}
+	if f.store == nil && freshness.ParseRequest(r.Header).OnlyIfCached {
+		return nil, ErrOnlyIfCached
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	detach := context.AfterFunc(f.ctx, func() { stop(ErrStopping) })
+	resp, err := f.send(ctx, r, policy)
+	if err != nil {
+		detach()
+		stop(nil)
+		return nil, err
+	}
+	if safe := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions || r.Method == http.MethodTrace; !safe && resp.StatusCode < 400 {
+		f.invalidate(r, resp)
+	}
+	resp.Body = &endsWith{resp.Body, func() { detach(); stop(nil) }}
+	outcome := Outcome{Cache: Bypass, Fwd: fwd, FwdStatus: resp.StatusCode}
+	if fwd == "uri-miss" {
+		outcome.Cache = Miss
+	}
+	return f.passOn(resp, r, outcome), nil
+}
+
+type endsWith struct {
+	io.ReadCloser
+	end func()
+}
+
+func (b *endsWith) Close() error {
+	defer b.end()
+	return b.ReadCloser.Close()
+}
+
+// send makes the one request of a forward. GET and HEAD follow what leads out of the hub; anything else is never sent to another
+// place than the client named.
+func (f *Filler) send(ctx context.Context, r *Request, policy Policy) (*http.Response, error) {
+	if r.Interim != nil {
+		var mu sync.Mutex
+		over := false
+		defer func() { mu.Lock(); over = true; mu.Unlock() }()
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+			Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
+				mu.Lock()
+				defer mu.Unlock()
+				if !over && code != http.StatusContinue && code != http.StatusSwitchingProtocols {
+					r.Interim(code, endToEnd(http.Header(header)))
+				}
+				return nil
+			},
+		})
+	}
+	header := outgoing(r.Header, false)
+	if r.Method == http.MethodGet && r.Body == nil || r.Method == http.MethodHead {
+		got, err := f.chain(ctx, &trip{key: r.Key, policy: policy}, r.Method, header)
+		if err != nil {
+			return nil, err
+		}
+		return got.resp, nil
+	}
+	req := (&http.Request{Method: r.Method, URL: r.Key.URL(), Header: header}).WithContext(ctx)
+	if r.Body != nil {
+		req.Body, req.ContentLength = io.NopCloser(r.Body), r.Length
+	}
+	resp, err := f.cfg.Origin.RoundTrip(req)
+	if err != nil {
+		if refused(err) || ctx.Err() != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	return resp, nil
+}
+
+// passOn makes the answer of a response that is not kept.
+func (f *Filler) passOn(resp *http.Response, r *Request, outcome Outcome) *Answer {
+	a := &Answer{Status: resp.StatusCode, Header: endToEnd(resp.Header), Length: resp.ContentLength, Outcome: outcome, Live: true}
+	if resp.Request != nil {
+		a.URL = bare(resp.Request.URL)
+	}
+	if resp.ContentLength >= 0 && bodyAllowed(resp.StatusCode) {
+		a.Header["Content-Length"] = []string{strconv.FormatInt(resp.ContentLength, 10)}
+	}
+	if r.Method == http.MethodHead || !bodyAllowed(resp.StatusCode) {
+		resp.Body.Close()
+		a.Length = 0
+		return a
+	}
+	a.Body = resp.Body
+	return a
+}
+
+// invalidate makes stale what is held of the URLs that an unsafe request has changed: its own, and those in Location and
+// Content-Location under the same hub. The bodies stay: the origin may still confirm them.
+func (f *Filler) invalidate(r *Request, resp *http.Response) {
+	if f.store == nil {
+		return
+	}
+	keys := []cache.Key{r.Key}
+	for _, name := range []string{"Location", "Content-Location"} {
+		v := resp.Header.Get(name)
+		if v == "" || resp.Request == nil {
+			continue
+		}
+		u, err := resp.Request.URL.Parse(v)
+		if err != nil {
+			continue
+		}
+		if key, ok := f.cfg.KeyOf(r.Key.Hub(), u); ok {
+			keys = append(keys, key)
+		}
+	}
+	for _, key := range keys {
+		f.Invalidate(key, r.Header)
+	}
+}
+
+// Invalidate makes stale what is held of a Key.
+func (f *Filler) Invalidate(key cache.Key, header http.Header) {
+	entry, err := f.store.Open(key, header)
+	if err != nil {
+		return
+	}
+	defer entry.Close()
+	if len(entry.Meta.Vary) > 0 || entry.Meta.Status != http.StatusOK {
+		f.remove(key)
+		return
+	}
+	m := *entry.Meta
+	m.Limit = 0
+	if err := f.store.Freshen(entry, &m); err != nil {
+		f.log.Warn("invalidate entry", "key", key.String(), "error", err)
+	}
+}
+
+// confirmByHead answers a HEAD for an entry that needs its origin's word. The origin is asked with HEAD too: nothing is filled.
+func (f *Filler) confirmByHead(ctx context.Context, r *Request, entry *cache.Entry, plan Plan, policy Policy) (*Answer, error) {
+	asked := f.cfg.Now()
+	short := f.cfg.Skip(ctx)
+	if plan.Verdict.OnError(policy.Rule, false) {
+		var cancel context.CancelFunc
+		short, cancel = context.WithTimeout(short, f.cfg.FirstByte)
+		defer cancel()
+	}
+	got, err := f.chain(short, &trip{key: r.Key, policy: policy}, http.MethodHead, outgoing(r.Header, true))
+	if ctx.Err() != nil {
+		entry.Close()
+		return nil, ctx.Err()
+	}
+	bad := err == nil && (got.resp.StatusCode >= 500 || got.resp.StatusCode == http.StatusTooManyRequests)
+	if (err != nil || bad) && plan.Verdict.OnError(policy.Rule, err == nil) {
+		a := f.fromEntry(entry, entry.Meta, r, plan.Verdict)
+		a.Outcome.Cache, a.Outcome.Hit, a.Outcome.Fwd = Stale, true, "stale"
+		if bad {
+			got.resp.Body.Close()
+			a.Outcome.FwdStatus = got.resp.StatusCode
+		}
+		return a, nil
+	}
+	if err != nil {
+		entry.Close()
+		return nil, err
+	}
+	resp := got.resp
+	if m, ok := freshness.Freshen(entry.Meta, endToEnd(resp.Header), asked, f.cfg.Now()); ok && !entry.Adopted && headConfirms(entry.Meta, resp) {
+		// RFC 9111 section 4.3.5: the fields of a HEAD freshen what they do not contradict.
+		resp.Body.Close()
+		m.Limit = got.limit
+		if err := f.store.Freshen(entry, m); err != nil {
+			f.log.Warn("freshen entry", "key", r.Key.String(), "error", err)
+		}
+		a := f.fromEntry(entry, m, r, freshness.Judge(m, policy.Rule, f.cfg.Now()))
+		a.Outcome.Cache, a.Outcome.Fwd, a.Outcome.FwdStatus = Revalidated, "stale", resp.StatusCode
+		return a, nil
+	}
+	entry.Close()
+	return f.passOn(resp, r, Outcome{Cache: Miss, Fwd: "stale", FwdStatus: resp.StatusCode}), nil
+}
+
+// headConfirms says that a HEAD's answer is of the stored representation.
+func headConfirms(m *cache.Meta, resp *http.Response) bool {
+	if resp.StatusCode != http.StatusOK || m.Status != http.StatusOK || (resp.ContentLength >= 0 && resp.ContentLength != m.Size) {
+		return false
+	}
+	if etag := resp.Header.Get("Etag"); etag != "" || m.Header.Get("Etag") != "" {
+		return etag == m.Header.Get("Etag")
+	}
+	lm := resp.Header.Get("Last-Modified")
+	return lm != "" && lm == m.Header.Get("Last-Modified") && resp.ContentLength == m.Size
+}
+
+// far answers a range that begins far beyond what a draft holds by a request of its own, or returns nil when the origin does not
+// give just that range.
+func (f *Filler) far(ctx context.Context, r *Request, m *cache.Meta, reply Reply) *Answer {
+	if len(reply.Ranges) != 1 || strong(m) == "" {
+		return nil
+	}
+	want := reply.Ranges[0]
+	body, err := f.tail(ctx, r, m, want.Off, want.Off+want.N)
+	if err != nil {
+		return nil
+	}
+	return &Answer{
+		Status: reply.Status, Header: reply.Header, Body: body, Length: want.N, URL: m.URL, Live: true,
+		Outcome: Outcome{Cache: Miss, Fwd: "partial", FwdStatus: http.StatusPartialContent},
+	}
+}
+
+// tail fetches [off, end) of the representation that m describes; end < 0 means to its end.
+func (f *Filler) tail(ctx context.Context, r *Request, m *cache.Meta, off, end int64) (io.ReadCloser, error) {
+	v := strong(m)
+	if v == "" || m.Size < 0 {
+		return nil, fmt.Errorf("%w: no strong validator", errChanged)
+	}
+	if end < 0 {
+		end = m.Size
+	}
+	policy := f.cfg.Policy(r.Key)
+	condition := http.Header{"If-Range": {v}, "Range": {"bytes=" + strconv.FormatInt(off, 10) + "-" + strconv.FormatInt(end-1, 10)}}
+	got, err := f.fetch(ctx, &trip{key: r.Key, policy: policy, header: r.Header}, http.MethodGet, condition)
+	if err != nil {
+		return nil, err
+	}
+	resp := got.resp
+	switch {
+	case resp.StatusCode == http.StatusPartialContent && sameAs(resp, m) && resp.Header.Get("Content-Range") == contentRange(Range{off, end - off}, m.Size):
+		return &exactly{resp.Body, end - off}, nil
+	case resp.StatusCode == http.StatusOK && sameAs(resp, m):
+		if _, err := io.CopyN(io.Discard, resp.Body, off); err != nil {
+			resp.Body.Close()
+			return nil, err
+		}
+		return &exactly{resp.Body, end - off}, nil
+	}
+	resp.Body.Close()
+	return nil, errChanged
+}
+
+// exactly reads n bytes; fewer are an error.
+type exactly struct {
+	io.ReadCloser
+	n int64
+}
+
+func (e *exactly) Read(p []byte) (int, error) {
+	if e.n <= 0 {
+		return 0, io.EOF
+	}
+	if int64(len(p)) > e.n {
+		p = p[:e.n]
+	}
+	n, err := e.ReadCloser.Read(p)
+	e.n -= int64(n)
+	if err == io.EOF && e.n > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}

@@ -1,0 +1,347 @@
+package fill
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"zcache/internal/cache"
+	"zcache/internal/freshness"
+)
+
+// next is where a redirect leads that is to be followed here, or nil.
+func (f *Filler) next(t *trip, resp *http.Response) *url.URL {
+	switch resp.StatusCode {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	default:
+		return nil
+	}
+	location := resp.Header.Get("Location")
+	if location == "" || !t.policy.Follow || resp.Request == nil {
+		return nil
+	}
+	to, err := resp.Request.URL.Parse(location)
+	if err != nil || (to.Scheme != "http" && to.Scheme != "https") || to.Host == "" {
+		return nil // nothing that could be followed: the client may make of it what it can
+	}
+	if _, ok := f.cfg.KeyOf(t.key.Hub(), to); ok {
+		return nil
+	}
+	to.User, to.Fragment = nil, ""
+	return to
+}
+
+// bare is a URL as it may be stored and shown: no userinfo, and no query, which may hold a signature.
+func bare(u *url.URL) string {
+	c := *u
+	c.User, c.Fragment = nil, ""
+	if c.Opaque != "" {
+		c.Path, c.RawPath, c.Opaque = "", "", strings.TrimPrefix(c.Opaque, "//"+c.Host)
+		return c.Scheme + "://" + c.Host + c.Opaque + query(&c)
+	}
+	return c.String()
+}
+
+func query(u *url.URL) string {
+	if u.RawQuery == "" && !u.ForceQuery {
+		return ""
+	}
+	return "?" + u.RawQuery
+}
+
+// keep stores the answer if it may be, and passes it on if not.
+func (f *Filler) keep(fl *flight, got *fetched) {
+	resp := got.resp
+	h := endToEnd(resp.Header)
+	if ok, why := freshness.Storable(fl.header, false, resp.StatusCode, h, fl.policy.Rule); !ok {
+		f.pass(fl, got, why)
+		return
+	}
+	name := fl.key.Name()
+	if coding := h.Get("Content-Encoding"); coding != "" && known(coding) {
+		if !bogus(name, coding, resp) {
+			f.pass(fl, got, "coding "+coding) // asked for identity: these are not the bytes that the path stands for
+			return
+		}
+		h.Del("Content-Encoding")
+	}
+	if resp.StatusCode == http.StatusOK {
+		if err := f.inspect(fl, got, name, h); err != nil {
+			resp.Body.Close()
+			f.fail(fl, 0, err)
+			return
+		}
+	}
+	m := f.metaOf(fl, got, h)
+	draft, err := f.store.Create(fl.key, m)
+	if err != nil {
+		f.log.Warn("store", "action", "pass", "key", fl.key.String(), "error", err)
+		f.pass(fl, got, "storage")
+		return
+	}
+	f.pour(fl, got, draft, m)
+}
+
+// inspect looks at the first bytes where the name promises a format: a web page is no archive, whatever its status says.
+func (f *Filler) inspect(fl *flight, got *fetched, name string, h http.Header) error {
+	magic, ok := promised(name)
+	if !ok || got.resp.ContentLength == 0 {
+		return nil
+	}
+	head := make([]byte, 512)
+	n, err := io.ReadFull(got.resp.Body, head)
+	head = head[:n]
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: get %s: %w", ErrUnreachable, got.url, err)
+	}
+	if !bytes.HasPrefix(head, magic) && (webPage(head) || strings.HasPrefix(h.Get("Content-Type"), "text/html")) {
+		f.metrics.refused.Inc()
+		return fmt.Errorf("get %s: %w: a web page", got.url, ErrWrongContent)
+	}
+	got.resp.Body = &pushedBack{io.MultiReader(bytes.NewReader(head), got.resp.Body), got.resp.Body}
+	return nil
+}
+
+type pushedBack struct {
+	io.Reader
+	io.Closer
+}
+
+// pour makes the head known and writes the body into the draft until it is whole, resuming what breaks off.
+func (f *Filler) pour(fl *flight, got *fetched, draft cache.Draft, m *cache.Meta) {
+	fl.meta, fl.draft = m, draft
+	f.decide(fl, filling)
+	err := f.pump(fl, got.resp, draft)
+	switch {
+	case err == nil && fl.purged.Load():
+		draft.Discard(io.EOF) // a clean end for those who read it
+	case err == nil:
+		published := *m // readers hold m; Commit completes its own
+		entry, err := draft.Commit(&published)
+		if err != nil {
+			f.log.Error("publish", "key", fl.key.String(), "error", err)
+			fl.wrong = err
+			return
+		}
+		entry.Close()
+	case errors.Is(err, errStorage):
+		f.log.Error("store", "action", "pass", "key", fl.key.String(), "error", err)
+		draft.Discard(errStorage)
+	case errors.Is(err, errChanged) || fl.purged.Load():
+		draft.Discard(err)
+	default:
+		f.log.Warn("fill", "action", "suspend", "key", fl.key.String(), "at", draft.Len(), "error", err)
+		if freshnessless(m) {
+			draft.Discard(err)
+		} else {
+			draft.Suspend(err)
+		}
+	}
+	fl.wrong = err
+}
+
+// freshnessless says that nothing would let a later fill carry on where this one ended.
+func freshnessless(m *cache.Meta) bool { return continuation(m, 1) == nil }
+
+var errChanged = errors.New("representation changed while it was fetched")
+
+// buffers are what bodies pass through on their way to the disk.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
+
+// progress is how much a try has to bring for the next one to be free.
+const progress = 64 << 10
+
+// pump copies the body into the draft. It returns nil when all of it is there.
+func (f *Filler) pump(fl *flight, resp *http.Response, draft cache.Draft) error {
+	tries, pause := max(1, fl.policy.Tries), fl.policy.Backoff
+	m := draft.Meta()
+	for try := 0; ; {
+		before := draft.Len()
+		err := drain(fl.ctx, resp.Body, draft)
+		resp.Body.Close()
+		switch {
+		case err == nil && m.Size >= 0 && draft.Len() != m.Size:
+			err = io.ErrUnexpectedEOF
+		case err == nil || errors.Is(err, errStorage):
+			return err
+		}
+		if cause := context.Cause(fl.ctx); cause != nil {
+			return cause
+		}
+		if draft.Len()-before >= progress {
+			try, pause = 0, fl.policy.Backoff
+		} else {
+			try++
+		}
+		f.metrics.resumed.Inc()
+		f.log.Info("upstream broke off", "action", "resume", "key", fl.key.String(), "at", draft.Len(), "error", err)
+		for {
+			if try >= tries {
+				return fmt.Errorf("%w: %w", ErrUnreachable, err)
+			}
+			if try > 0 {
+				if err := sleep(fl.ctx, spread(pause)); err != nil {
+					return err
+				}
+				pause *= 2
+			}
+			next, again := f.carry(fl, draft)
+			if again == nil {
+				resp = next
+				break
+			}
+			if errors.Is(again, errChanged) || refused(again) || fl.ctx.Err() != nil {
+				return again
+			}
+			err = again
+			try++
+		}
+	}
+}
+
+// drain copies from the network to the draft, telling whose fault an error is.
+func drain(ctx context.Context, body io.Reader, draft cache.Draft) error {
+	b := buffers.Get().(*[]byte)
+	defer buffers.Put(b)
+	for {
+		n, err := body.Read(*b)
+		if n > 0 {
+			if _, werr := draft.Write((*b)[:n]); werr != nil {
+				return fmt.Errorf("%w: %w", errStorage, werr)
+			}
+		}
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// carry asks for what is missing of a draft. errChanged says that the origin has something else now.
+func (f *Filler) carry(fl *flight, draft cache.Draft) (*http.Response, error) {
+	m := draft.Meta()
+	condition := continuation(m, draft.Len())
+	if condition == nil {
+		return nil, fmt.Errorf("%w: it cannot be resumed without a strong validator and a length", errChanged)
+	}
+	got, err := f.fetch(fl.ctx, &fl.trip, http.MethodGet, condition)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case continues(got.resp, m, draft.Len()):
+		return got.resp, nil
+	case got.resp.StatusCode == http.StatusOK && sameAs(got.resp, m):
+		// It has no ranges, or does not honour If-Range, but it is the same representation: pass over what is there, holding it against it.
+		if err := f.skim(fl.ctx, got.resp.Body, draft); err != nil {
+			got.resp.Body.Close()
+			return nil, err
+		}
+		return got.resp, nil
+	}
+	got.resp.Body.Close()
+	if got.resp.StatusCode == http.StatusOK || got.resp.StatusCode == http.StatusPartialContent {
+		return nil, errChanged
+	}
+	return nil, fmt.Errorf("resume %s at %d: status %d", fl.key, draft.Len(), got.resp.StatusCode)
+}
+
+// skim reads as many bytes as the draft holds and compares them with it: what was already given to clients must be what the rest
+// belongs to.
+func (f *Filler) skim(ctx context.Context, body io.Reader, draft cache.Draft) error {
+	n := draft.Len()
+	have := draft.Section(ctx, 0, n)
+	defer have.Close()
+	a, b := buffers.Get().(*[]byte), buffers.Get().(*[]byte)
+	defer buffers.Put(a)
+	defer buffers.Put(b)
+	for done := int64(0); done < n; {
+		k := min(n-done, int64(len(*a)))
+		if _, err := io.ReadFull(body, (*a)[:k]); err != nil {
+			return err
+		}
+		if _, err := io.ReadFull(have, (*b)[:k]); err != nil {
+			return fmt.Errorf("%w: %w", errStorage, err)
+		}
+		if !bytes.Equal((*a)[:k], (*b)[:k]) {
+			return errChanged
+		}
+		done += k
+	}
+	return nil
+}
+
+// continuation returns the fields that ask for the rest of m's body from off on, or nil when that cannot be asked safely: it takes a
+// strong validator (RFC 9110 section 13.1.5) and a known length.
+func continuation(m *cache.Meta, off int64) http.Header {
+	if m.Status != http.StatusOK || m.Size < 0 || off <= 0 || off >= m.Size {
+		return nil
+	}
+	v := strong(m)
+	if v == "" {
+		return nil
+	}
+	return http.Header{"Range": {"bytes=" + strconv.FormatInt(off, 10) + "-"}, "If-Range": {v}}
+}
+
+// strong returns a validator that tells representations apart byte for byte: a strong entity tag, or a Last-Modified that was at least a
+// second in the past when it was given (RFC 9110 section 8.8.2.2).
+func strong(m *cache.Meta) string {
+	if etag := m.Header.Get("Etag"); strings.HasPrefix(etag, `"`) {
+		return etag
+	}
+	modified, ok := freshness.ParseDate(m.Header.Get("Last-Modified"))
+	date, dated := freshness.ParseDate(m.Header.Get("Date"))
+	if ok && dated && date.Sub(modified) >= time.Second {
+		return m.Header.Get("Last-Modified")
+	}
+	return ""
+}
+
+// sameAs says that a response is of the same representation as m as far as its fields tell.
+func sameAs(resp *http.Response, m *cache.Meta) bool {
+	if len(resp.Header["Content-Encoding"]) != len(m.Header["Content-Encoding"]) && known(resp.Header.Get("Content-Encoding")) {
+		return false
+	}
+	if etag := m.Header.Get("Etag"); etag != "" || resp.Header.Get("Etag") != "" {
+		if resp.Header.Get("Etag") != etag {
+			return false
+		}
+	} else if resp.Header.Get("Last-Modified") != m.Header.Get("Last-Modified") {
+		return false
+	}
+	return resp.StatusCode != http.StatusOK || resp.ContentLength == m.Size
+}
+
+// continues says that the response is m's body from off to its end.
+func continues(resp *http.Response, m *cache.Meta, off int64) bool {
+	if resp.StatusCode != http.StatusPartialContent || !sameAs(resp, m) {
+		return false
+	}
+	want := contentRange(Range{off, m.Size - off}, m.Size)
+	return resp.Header.Get("Content-Range") == want && (resp.ContentLength < 0 || resp.ContentLength == m.Size-off)
+}
+
+// resumable says that a draft that was left behind can be carried on for this request.
+func resumable(d cache.Draft, h http.Header) bool {
+	return d.Meta().Selects(h) && continuation(d.Meta(), d.Len()) != nil
+}
+
+// spread jitters a pause by ±15 %.
+func spread(d time.Duration) time.Duration {
+	return d + time.Duration((rand.Float64()*0.3-0.15)*float64(d))
+}

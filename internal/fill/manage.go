@@ -1,0 +1,176 @@
+package fill
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sort"
+	"time"
+
+	"zcache/internal/cache"
+	"zcache/internal/freshness"
+)
+
+// Refresh starts a flight for the request behind everybody's back, unless one is under way.
+func (f *Filler) Refresh(r *Request) {
+	fl, leads := f.join(&Request{Key: r.Key, Method: http.MethodGet, Header: plain(r.Header)}, freshness.Request{}, f.cfg.Policy(r.Key))
+	fl.leave(leads)
+}
+
+// plain drops what would keep a refresh from being shared.
+func plain(h http.Header) http.Header {
+	out := h.Clone()
+	for _, name := range []string{"Authorization", "Cookie", "Cache-Control", "Pragma"} {
+		out.Del(name)
+	}
+	for _, name := range conditionals {
+		out.Del(name)
+	}
+	return out
+}
+
+// Ensure makes sure that a Key is held and fresh, and returns when it is whole.
+func (f *Filler) Ensure(ctx context.Context, key cache.Key) (Outcome, error) {
+	r := &Request{Key: key, Method: http.MethodGet, Header: http.Header{}}
+	a, err := f.Get(ctx, r)
+	if err != nil {
+		return Outcome{}, err
+	}
+	outcome, status := a.Outcome, a.Status
+	a.Close()
+	f.mu.Lock()
+	fl := f.flights[key]
+	f.mu.Unlock()
+	if fl != nil && outcome.Fwd != "" {
+		if err := fl.landed(ctx); err != nil {
+			return outcome, err
+		}
+	}
+	if status >= 400 {
+		return outcome, &StatusError{key, status}
+	}
+	return outcome, nil
+}
+
+// StatusError says that the origin answered, with an error.
+type StatusError struct {
+	Key    cache.Key
+	Status int
+}
+
+func (e *StatusError) Error() string {
+	return "get " + e.Key.String() + ": origin answered " + http.StatusText(e.Status)
+}
+
+// Purge removes what is held of a Key, and with recursive all below it. Flights of it are detached first: their clients get the bodies they
+// were promised, but nothing of them is published.
+func (f *Filler) Purge(key cache.Key, recursive bool) (int, error) {
+	if f.store == nil {
+		return 0, nil
+	}
+	f.mu.Lock()
+	hit := func(k cache.Key) bool { return k == key || recursive && k.Under(key) }
+	for k, fl := range f.flights {
+		if hit(k) {
+			delete(f.flights, k)
+			fl.purged.Store(true)
+		}
+	}
+	for fl := range f.solo {
+		if hit(fl.key) {
+			fl.purged.Store(true)
+		}
+	}
+	f.mu.Unlock()
+	return f.store.Remove(key, recursive)
+}
+
+// FlightInfo tells of a flight under way.
+type FlightInfo struct {
+	Key     cache.Key
+	Since   time.Time
+	Bytes   int64
+	Size    int64 // -1 while unknown
+	Waiting int64 // clients that wait for its first byte
+}
+
+// Flights lists what is under way, the oldest first.
+func (f *Filler) Flights() []FlightInfo {
+	f.mu.Lock()
+	all := make([]*flight, 0, len(f.flights)+len(f.solo))
+	for _, fl := range f.flights {
+		all = append(all, fl)
+	}
+	for fl := range f.solo {
+		all = append(all, fl)
+	}
+	f.mu.Unlock()
+	out := make([]FlightInfo, 0, len(all))
+	for _, fl := range all {
+		i := FlightInfo{Key: fl.key, Since: fl.started, Size: -1, Waiting: fl.readers.Load()}
+		select {
+		case <-fl.head:
+			if fl.outcome == filling {
+				i.Bytes, i.Size = fl.draft.Len(), fl.meta.Size
+			}
+		default:
+		}
+		out = append(out, i)
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Since.Before(out[j].Since) })
+	return out
+}
+
+// An Explanation tells what is held for a request and what it would get now.
+type Explanation struct {
+	Held    bool
+	Adopted bool
+	Meta    *cache.Meta // nil when nothing is held
+	Plan    Plan
+	Next    string // what the next such request does, in a sentence
+	Flight  bool   // one is under way
+}
+
+// Explain looks without asking the origin or touching the entry.
+func (f *Filler) Explain(r *Request) (Explanation, error) {
+	policy := f.cfg.Policy(r.Key)
+	f.mu.Lock()
+	x := Explanation{Flight: f.flights[r.Key] != nil}
+	f.mu.Unlock()
+	if f.store == nil || policy.Class == freshness.ClassBypass {
+		x.Next = "goes to the upstream; nothing is stored"
+		return x, nil
+	}
+	entry, err := f.store.Open(r.Key, r.Header)
+	if errors.Is(err, cache.ErrNotStored) {
+		switch {
+		case policy.Offline:
+			x.Next = "answers 504: off line and not held"
+		case x.Flight:
+			x.Next = "joins the fill that is under way"
+		default:
+			x.Next = "fetches from the upstream and stores what comes"
+		}
+		return x, nil
+	}
+	if err != nil {
+		return x, err
+	}
+	defer entry.Close()
+	x.Held, x.Adopted, x.Meta = true, entry.Adopted, entry.Meta
+	x.Plan = Decide(entry.Meta, entry.Adopted, freshness.ParseRequest(r.Header), policy.Rule, f.cfg.Now())
+	switch x.Plan.Action {
+	case Serve:
+		x.Next = "serves the copy without asking the upstream"
+	case ServeStale:
+		x.Next = "serves the copy and revalidates it behind"
+	case Revalidate:
+		x.Next = "asks the upstream whether the copy still stands"
+	case Refuse:
+		x.Next = "answers 504"
+	}
+	return x, nil
+}
+
+// Effective is the policy of a Key, as configured.
+func (f *Filler) Effective(key cache.Key) Policy { return f.cfg.Policy(key) }

@@ -1,0 +1,64 @@
+package fill
+
+import (
+	"time"
+
+	"zcache/internal/cache"
+	"zcache/internal/freshness"
+)
+
+// An Action is what a request for a held entry gets.
+type Action int
+
+const (
+	Serve      Action = iota // the entry, as it is
+	ServeStale               // the entry though stale, while it is revalidated behind
+	Revalidate               // the origin's word first
+	Refuse                   // 504: only-if-cached, and what is held does not do
+)
+
+// A Plan is Decide's finding: what to do, why, and how fresh the entry is.
+type Plan struct {
+	Action  Action
+	Why     string
+	Verdict freshness.Verdict
+}
+
+// Decide says what a request with these fields gets of a held entry, without I/O (RFC 9111 sections 4 and 5.2.1). An adopted entry is never
+// taken at its word: its origin has to know it first, unless the hub is off line.
+func Decide(m *cache.Meta, adopted bool, request freshness.Request, rule freshness.Rule, now time.Time) Plan {
+	v := freshness.Judge(m, rule, now)
+	p := Plan{Verdict: v}
+	fresh := v.Fresh && !adopted
+	why := "stale"
+	switch {
+	case rule.Offline:
+		p.Action, p.Why = Serve, "offline"
+		return p
+	case adopted:
+		why = "adopted"
+	case v.NoCache:
+		why = "no-cache"
+	}
+	switch {
+	case request.NoCache:
+		fresh, why = false, "request"
+	case request.MaxAge >= 0 && v.Age > request.MaxAge:
+		fresh, why = false, "request"
+	case request.MinFresh >= 0 && v.Lifetime-v.Age < request.MinFresh:
+		fresh, why = false, "request"
+	case !fresh && !adopted && !v.MustRevalidate && request.MaxStale >= 0 && v.Age-v.Lifetime <= request.MaxStale:
+		fresh = true
+	}
+	switch {
+	case fresh:
+		p.Action, p.Why = Serve, v.By
+	case request.OnlyIfCached:
+		p.Action, p.Why = Refuse, "only-if-cached"
+	case why == "stale" && v.WhileRevalidating():
+		p.Action, p.Why = ServeStale, "stale-while-revalidate"
+	default:
+		p.Action, p.Why = Revalidate, why
+	}
+	return p
+}

@@ -1,0 +1,83 @@
+package fill
+
+import (
+	"io"
+	"net/http"
+	"net/textproto"
+	"strings"
+
+	"zcache/internal/cache"
+	"zcache/internal/freshness"
+)
+
+// A Request is what a client asks of an entry, stripped of the way it asked.
+type Request struct {
+	Key    cache.Key
+	Method string
+	Header http.Header // the client's fields; they are not changed
+	Body   io.Reader   // nil without one
+	Length int64       // of Body in bytes; -1 unknown
+	// Interim, if not nil, is called for each 1xx response that the origin sends before its answer, on the goroutine that called Get.
+	Interim func(status int, header http.Header)
+}
+
+// hopByHop are the fields that concern one connection only (RFC 9110 section 7.6.1, with those that older software sends).
+var hopByHop = []string{
+	"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authentication-Info", "Proxy-Authorization",
+	"Te", "Trailer", "Transfer-Encoding", "Upgrade",
+}
+
+// misleading are request fields that speak of another URL, method or client than the request's own. An origin that heeds them would answer
+// something else than the Key says, and everybody would get it.
+var misleading = []string{
+	"Forwarded", "X-Original-Url", "X-Rewrite-Url", "X-Real-Ip", "X-Http-Method", "X-Http-Method-Override", "X-Method-Override",
+}
+
+var conditionals = []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "Range"}
+
+// endToEnd returns a copy of a message's fields without those of its connection.
+func endToEnd(h http.Header) http.Header {
+	out := h.Clone()
+	if out == nil {
+		out = http.Header{}
+	}
+	for _, line := range h["Connection"] {
+		for name := range strings.SplitSeq(line, ",") {
+			if name = textproto.TrimString(name); name != "" {
+				out.Del(name)
+			}
+		}
+	}
+	for _, name := range hopByHop {
+		delete(out, name)
+	}
+	return out
+}
+
+// outgoing returns the fields that go upstream for a client's. whole says that the whole body is asked for, on behalf of all who may
+// read it: the client's own conditions, range and codings then say nothing.
+func outgoing(h http.Header, whole bool) http.Header {
+	out := endToEnd(h)
+	for name := range out {
+		if strings.HasPrefix(name, "X-Forwarded-") {
+			delete(out, name)
+		}
+	}
+	for _, name := range misleading {
+		delete(out, name)
+	}
+	delete(out, "Expect")
+	if whole {
+		for _, name := range conditionals {
+			delete(out, name)
+		}
+		out["Accept-Encoding"] = []string{"identity"}
+	}
+	return out
+}
+
+// collapsible says that the request may share an answer that was fetched for another one.
+func (r *Request) collapsible(d freshness.Request) bool {
+	return r.Method == http.MethodGet && r.Body == nil && !d.NoStore && !d.NoCache &&
+		len(r.Header["Authorization"]) == 0 && len(r.Header["Cookie"]) == 0
+}

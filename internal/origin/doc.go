@@ -1,0 +1,15 @@
+// Package origin speaks with the upstreams: http and https, behind one http.RoundTripper.
+//
+// A request for hub://<name> whose URL.Opaque is the hub-relative escaped path goes to one of the hub's upstreams, the path byte for
+// byte as given; a GET or HEAD that one of them cannot answer goes to the next. A request for an absolute http or https URL (a
+// redirect that leads elsewhere) goes there and nowhere else. Two rules keep the doors shut. A hub's connections reach the hosts and
+// ports of its own upstreams only, whatever addresses these have, and only they carry its credentials. All other
+// connections are judged by the address that is about to be connected to, after resolution: public ones, and what
+// Config.AllowHosts opens.
+//
+// An upstream that fails again and again is asked last for a while; that is advice about order and never keeps a request from
+// being answered, unless the caller says WithSkipOpen. A caller may lean on this too: no redirect is followed, no coding is undone, no cookie is
+// kept, a body that stalls ends with an error, the caller's request is not changed, and no error text or Response.Request holds a credential or a query.
+//
+// Retrying the same upstream, resuming a body and judging what may be stored are for the callers.
+package origin

@@ -1,0 +1,302 @@
+package proxy
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"zcache/internal/auth"
+	"zcache/internal/cache"
+	"zcache/internal/fill"
+)
+
+// What a request can fail by here.
+var (
+	errUnmapped   = errors.New("no hub is bound to this host")
+	errNoHub      = errors.New("no hub serves this path")
+	errLoop       = errors.New("request loop")
+	errBadTarget  = errors.New("request target is not a path")
+	errNotProxy   = errors.New("forward proxy is not available")
+	errNoURLForm  = errors.New("URL form is not available")
+	errMethod     = errors.New("method is not supported")
+	errShortWrite = errors.New("body ended early")
+)
+
+// Config is what a Gateway works with.
+type Config struct {
+	Hubs       []Hub
+	Public     *url.URL // --public-url; nil when not given
+	Filler     *fill.Filler
+	Guard      *auth.Guard
+	Operations http.Handler // everything under /-/
+	Front      http.Handler // "/" when no hub is mounted there
+	// KeyOf returns the Key of a URL that lies under one of the hub's upstreams.
+	KeyOf      func(hub string, u *url.URL) (cache.Key, bool)
+	ID         string // of this process, for CDN-Loop
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+	Now        func() time.Time
+}
+
+// A Gateway is the reverse-proxy face. It is an http.Handler.
+type Gateway struct {
+	cfg     Config
+	table   atomic.Pointer[table]
+	log     *slog.Logger
+	metrics *metrics
+}
+
+// NewGateway returns a Gateway for the hubs of cfg.
+func NewGateway(cfg Config) *Gateway {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	g := &Gateway{cfg: cfg, log: cfg.Logger, metrics: newMetrics(cfg.Registerer)}
+	g.SetHubs(cfg.Hubs)
+	return g
+}
+
+// SetHubs replaces the hubs. Requests under way keep theirs.
+func (g *Gateway) SetHubs(hubs []Hub) {
+	g.table.Store(newTable(append([]Hub(nil), hubs...), g.cfg.Public))
+}
+
+// exchange is what is known of a request for its log line and metrics.
+type exchange struct {
+	id      string
+	start   time.Time
+	client  auth.Client
+	hub     *Hub
+	outcome fill.Outcome
+	url     string
+	status  int
+	sent    int64
+	err     error
+}
+
+// ServeHTTP answers one request.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{id: newID(), start: g.cfg.Now(), client: g.cfg.Guard.Identify(r)}
+	w.Header()["X-Request-Id"] = []string{x.id}
+	err := g.serve(w, r, x)
+	if err != nil {
+		x.err = err
+		if x.status != 0 {
+			// The head is out: only the end of the connection can tell the client that the body is not whole.
+			g.done(r, x)
+			panic(http.ErrAbortHandler)
+		}
+		g.fail(w, r, x, err)
+	}
+	g.done(r, x)
+}
+
+// serve is the story of one request.
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, x *exchange) error {
+	if r.Method == http.MethodConnect {
+		return fmt.Errorf("%w: CONNECT %s", errNotProxy, r.Host)
+	}
+	if r.Method == http.MethodTrace {
+		return errMethod
+	}
+	if err := g.loops(r); err != nil {
+		return err
+	}
+	t, ok := split(r.RequestURI)
+	if !ok {
+		return errBadTarget
+	}
+	table := g.table.Load()
+	host := bareHost(r.Host)
+	if r.URL.IsAbs() && table.byHost[host] == nil && !table.ourselves(host, r) {
+		return fmt.Errorf("%w: %s", errNotProxy, r.Host)
+	}
+	if strings.HasPrefix(t.path, "/-/") || t.path == "/-" {
+		x.outcome.Detail = "operations"
+		g.cfg.Operations.ServeHTTP(&counting{ResponseWriter: w, x: x}, r)
+		return nil
+	}
+	if urlForm(t.path) {
+		return errNoURLForm
+	}
+	to, err := g.route(table, host, t)
+	if err != nil {
+		return err
+	}
+	if to.hub == nil {
+		g.cfg.Front.ServeHTTP(&counting{ResponseWriter: w, x: x}, r)
+		return nil
+	}
+	x.hub = to.hub
+	if to.key == (cache.Key{}) {
+		return g.slash(w, x, to.base+"/", t)
+	}
+	if err := g.cfg.Guard.Allow(x.client, auth.Read); err != nil {
+		return err
+	}
+	a, err := g.cfg.Filler.Get(r.Context(), g.request(w, r, to.key))
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	return g.reply(w, r, x, to, a)
+}
+
+// route finds the hub and Key that a target means. No hub and no error is the list of hubs; the zero Key asks for the mount's slash.
+func (g *Gateway) route(table *table, host string, t target) (route, error) {
+	path := t.path
+	if strings.IndexByte(path, '%') >= 0 {
+		k, err := cache.ParseKey("x", path, "", false)
+		if err != nil {
+			return route{}, err
+		}
+		path = k.Path()
+	}
+	hub, base, rest := table.find(host, path)
+	switch {
+	case hub == nil && !table.open(host):
+		return route{}, fmt.Errorf("%w: %s", errUnmapped, host)
+	case hub == nil && (path == "/" || path == ""):
+		return route{}, nil
+	case hub == nil:
+		return route{}, errNoHub
+	case rest == "":
+		return route{hub: hub, base: base}, nil
+	}
+	key, err := cache.ParseKey(hub.Name, rest, t.query, t.hasQuery)
+	return route{hub: hub, key: key, base: base}, err
+}
+
+// slash sends a client from "/kernel" to "/kernel/".
+func (g *Gateway) slash(w http.ResponseWriter, x *exchange, to string, t target) error {
+	if t.hasQuery {
+		to += "?" + t.query
+	}
+	w.Header()["Location"] = []string{to}
+	x.status = http.StatusMovedPermanently
+	x.outcome = fill.Outcome{Detail: "slash"}
+	g.stamp(w.Header(), x)
+	w.WriteHeader(x.status)
+	return nil
+}
+
+// request is what the filler is asked for a client.
+func (g *Gateway) request(w http.ResponseWriter, r *http.Request, key cache.Key) *fill.Request {
+	out := &fill.Request{Key: key, Method: r.Method, Header: r.Header, Length: r.ContentLength}
+	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
+		out.Body = r.Body
+	}
+	out.Interim = func(status int, header http.Header) {
+		if status < 100 || status > 199 || status == http.StatusSwitchingProtocols {
+			return
+		}
+		h := w.Header()
+		kept := h.Clone()
+		clear(h)
+		for name, values := range header {
+			h[name] = values
+		}
+		w.WriteHeader(status)
+		clear(h)
+		for name, values := range kept {
+			h[name] = values
+		}
+	}
+	return out
+}
+
+// maxMembers is how many zcaches a request may have passed: a longer chain is a loop that changes its ids.
+const maxMembers = 16
+
+// loops refuses a request that has been here before (RFC 8586).
+func (g *Gateway) loops(r *http.Request) error {
+	members := 0
+	for _, line := range r.Header["Cdn-Loop"] {
+		for m := range strings.SplitSeq(line, ",") {
+			name, params, _ := strings.Cut(strings.TrimSpace(m), ";")
+			if !strings.EqualFold(strings.TrimSpace(name), "zcache") {
+				continue
+			}
+			members++
+			if id, ok := strings.CutPrefix(strings.TrimSpace(params), "id="); ok && strings.Trim(id, `"`) == g.cfg.ID {
+				return fmt.Errorf("%w: it has passed this instance", errLoop)
+			}
+		}
+	}
+	if members > maxMembers {
+		return fmt.Errorf("%w: it has passed %d instances", errLoop, members)
+	}
+	return nil
+}
+
+// ourselves says that an absolute-form target names this instance.
+func (t *table) ourselves(host string, r *http.Request) bool {
+	if host == t.public && t.public != "" {
+		return true
+	}
+	addr, ok := r.Context().Value(http.LocalAddrContextKey).(interface{ String() string })
+	if !ok {
+		return false
+	}
+	local := addr.String()
+	if r.Host == local {
+		return true
+	}
+	_, port, _ := strings.Cut(local[strings.LastIndexByte(local, ']')+1:], ":")
+	return host == "localhost" && strings.HasSuffix(r.Host, ":"+port)
+}
+
+// urlForm says that a path is one of those that name a whole URL.
+func urlForm(path string) bool {
+	for _, p := range []string{"/files/http/", "/files/https/", "/files/ftp/", "/download/http:/", "/download/https:/", "/download/ftp:/"} {
+		if strings.HasPrefix(path, p) {
+			return true
+		}
+	}
+	return path == "/download/"
+}
+
+func newID() string {
+	var b [8]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// counting notes what another handler sent.
+type counting struct {
+	http.ResponseWriter
+	x *exchange
+}
+
+func (c *counting) WriteHeader(status int) {
+	if c.x.status == 0 && status >= 200 {
+		c.x.status = status
+	}
+	c.ResponseWriter.WriteHeader(status)
+}
+
+func (c *counting) Write(p []byte) (int, error) {
+	if c.x.status == 0 {
+		c.x.status = http.StatusOK
+	}
+	n, err := c.ResponseWriter.Write(p)
+	c.x.sent += int64(n)
+	return n, err
+}
+
+func (c *counting) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+var _ io.Writer = (*counting)(nil)

@@ -1,0 +1,51 @@
+package proxy
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type metrics struct {
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	size     *prometheus.HistogramVec
+	cached   *prometheus.CounterVec
+	sent     *prometheus.CounterVec
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "zcache_requests_total", Help: "Requests by clients, by what became of them (RFC 9211).",
+		}, []string{"hub", "module", "outcome"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "zcache_request_duration_seconds", Help: "Time from a request's head to the end of its answer.",
+			Buckets: []float64{.001, .005, .01, .05, .1, .5, 1, 5, 10, 30, 60},
+		}, []string{"hub"}),
+		size: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "zcache_response_bytes", Help: "Length of the bodies sent.",
+			Buckets: prometheus.ExponentialBuckets(1<<10, 8, 8),
+		}, []string{"hub"}),
+		cached: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "zcache_cached_bytes_total", Help: "Bytes of bodies sent that no upstream had to send for the request.",
+		}, []string{"hub"}),
+		sent: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "zcache_sent_bytes_total", Help: "Bytes of bodies sent to clients.",
+		}, []string{"hub"}),
+	}
+	if r != nil {
+		r.MustRegister(m.requests, m.duration, m.size, m.cached, m.sent)
+	}
+	return m
+}
+
+func (m *metrics) observe(hub, module string, x *exchange, took time.Duration) {
+	m.requests.WithLabelValues(hub, module, x.outcome.String()).Inc()
+	m.duration.WithLabelValues(hub).Observe(took.Seconds())
+	m.size.WithLabelValues(hub).Observe(float64(x.sent))
+	m.sent.WithLabelValues(hub).Add(float64(x.sent))
+	if x.outcome.Hit || x.outcome.Collapsed {
+		m.cached.WithLabelValues(hub).Add(float64(x.sent))
+	}
+}

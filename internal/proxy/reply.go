@@ -1,0 +1,183 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"zcache/internal/fill"
+)
+
+// stamp adds the fields that every answer of this instance has.
+func (g *Gateway) stamp(h http.Header, x *exchange) {
+	h["Via"] = append(h["Via"], "1.1 zcache")
+	h["Cache-Status"] = append(h["Cache-Status"], x.outcome.CacheStatus())
+	if x.outcome.Cache != "" {
+		h["X-Cache"] = []string{x.outcome.Cache}
+	}
+}
+
+// reply writes an answer. An error after x.status is set means that the head is out.
+func (g *Gateway) reply(w http.ResponseWriter, r *http.Request, x *exchange, to route, a *fill.Answer) error {
+	x.outcome, x.url = a.Outcome, a.URL
+	h := w.Header()
+	for name, values := range a.Header {
+		h[name] = values
+	}
+	h["Via"] = append([]string(nil), h["Via"]...) // what is stamped must not reach the store
+	h["Cache-Status"] = append([]string(nil), h["Cache-Status"]...)
+	g.stamp(h, x)
+	g.protect(h, to.hub)
+	if a.Status >= 300 && a.Status < 400 || a.Status == http.StatusCreated {
+		g.relocate(h, to, a)
+	}
+	if _, ok := h["Content-Type"]; !ok {
+		h["Content-Type"] = nil // the origin said nothing of it, nor do we
+	}
+	x.status = a.Status
+	w.WriteHeader(a.Status)
+	if a.Body == nil {
+		return nil
+	}
+	n, err := g.send(w, a)
+	x.sent = n
+	if err != nil && r.Context().Err() == nil {
+		return err
+	}
+	if err != nil {
+		return context.Canceled // the client has left
+	}
+	if a.Length >= 0 && n != a.Length {
+		return errShortWrite
+	}
+	return nil
+}
+
+// send copies the body. One of known length goes through ReadFrom, and so by sendfile; one that grows is flushed as it comes.
+func (g *Gateway) send(w http.ResponseWriter, a *fill.Answer) (int64, error) {
+	rc := http.NewResponseController(w)
+	if a.Live {
+		if err := rc.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return 0, err
+		}
+	}
+	if a.Length >= 0 || !a.Live {
+		if rf, ok := w.(io.ReaderFrom); ok {
+			return rf.ReadFrom(a.Body)
+		}
+		return io.Copy(w, a.Body)
+	}
+	var sent int64
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := a.Body.Read(buf)
+		if n > 0 {
+			m, werr := w.Write(buf[:n])
+			sent += int64(m)
+			if werr == nil {
+				werr = rc.Flush()
+			}
+			if werr != nil {
+				return sent, werr
+			}
+		}
+		if err == io.EOF {
+			return sent, nil
+		}
+		if err != nil {
+			return sent, err
+		}
+	}
+}
+
+// protect keeps content of upstream origin from acting on this origin, which it shares with operations.
+func (g *Gateway) protect(h http.Header, hub *Hub) {
+	h["X-Content-Type-Options"] = []string{"nosniff"}
+	if hub.Active {
+		return
+	}
+	kind := ""
+	if v := h["Content-Type"]; len(v) > 0 {
+		kind, _, _ = strings.Cut(v[0], ";")
+		kind = strings.ToLower(strings.TrimSpace(kind))
+	}
+	if kind == "text/html" || strings.HasSuffix(kind, "xml") || strings.HasPrefix(kind, "multipart/") {
+		h["Content-Security-Policy"] = append(append([]string(nil), h["Content-Security-Policy"]...), "sandbox")
+	}
+}
+
+// relocate turns a Location that lies under the hub's upstream into the client's URL space. A relative path stays: it leads to the same
+// place in both.
+func (g *Gateway) relocate(h http.Header, to route, a *fill.Answer) {
+	location := h.Get("Location")
+	if location == "" || a.URL == "" {
+		return
+	}
+	base, err := url.Parse(a.URL)
+	if err != nil {
+		return
+	}
+	u, err := base.Parse(location)
+	if err != nil {
+		return
+	}
+	relative := !strings.HasPrefix(location, "/") && !strings.Contains(location, ":")
+	key, ok := g.cfg.KeyOf(to.hub.Name, u)
+	switch {
+	case ok && relative:
+		return
+	case ok:
+		there := to.base + key.Path()
+		if q, has := key.Query(); has {
+			there += "?" + q
+		}
+		if u.Fragment != "" {
+			there += "#" + u.EscapedFragment()
+		}
+		if strings.HasPrefix(there, "//") {
+			there = "/." + there // it would read as a host
+		}
+		h["Location"] = []string{there}
+	default:
+		h["Location"] = []string{u.String()}
+	}
+}
+
+// done writes the log line and the metrics of a request.
+func (g *Gateway) done(r *http.Request, x *exchange) {
+	took := g.cfg.Now().Sub(x.start)
+	hub, module, rollout := "", "", ""
+	if x.hub != nil {
+		hub, module, rollout = x.hub.Name, x.hub.Module, x.hub.Rollout
+	}
+	g.metrics.observe(hub, module, x, took)
+	level := slog.LevelInfo
+	if x.status >= 500 && x.status != http.StatusGatewayTimeout {
+		level = slog.LevelWarn
+	}
+	if !g.log.Enabled(r.Context(), level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 20)
+	attrs = append(attrs,
+		slog.String("action", "request"), slog.String("hub", hub), slog.String("module_key", module), slog.String("rollout_flag", rollout),
+		slog.Bool("cache_hit", x.outcome.Hit), slog.Int("upstream_status", x.outcome.FwdStatus),
+		slog.String("method", r.Method), slog.String("domain", r.Host), slog.String("path", r.URL.EscapedPath()),
+		slog.Int("status", x.status), slog.Int64("bytes_sent", x.sent), slog.String("x_cache", x.outcome.Cache),
+		slog.Float64("elapsed_ms", float64(took.Microseconds())/1000), slog.String("request_id", x.id), slog.String("client", x.client.Addr.String()),
+	)
+	if x.url != "" {
+		attrs = append(attrs, slog.String("upstream", x.url))
+	}
+	if x.outcome.Collapsed {
+		attrs = append(attrs, slog.Bool("coalesced", true))
+	}
+	if x.err != nil {
+		attrs = append(attrs, slog.String("error", x.err.Error()))
+	}
+	g.log.LogAttrs(r.Context(), level, "request", attrs...)
+}

@@ -1,0 +1,49 @@
+package proxy
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+
+	"zcache/internal/cache"
+)
+
+// Resolve returns the Key that a person means: a path as clients ask for it ("/kernel/…"), one at a hub's host ("//deb.lab/…"), a
+// URL at this instance, which is known as self, or a URL under a hub's upstream.
+func (g *Gateway) Resolve(raw, self string) (cache.Key, error) {
+	table := g.table.Load()
+	host := bareHost(self)
+	if !table.open(host) {
+		host = "localhost"
+	}
+	if rest, ok := strings.CutPrefix(raw, "//"); ok {
+		raw = "http://" + rest
+	}
+	if !strings.HasPrefix(raw, "/") {
+		u, err := url.Parse(raw)
+		if err != nil || u.Host == "" {
+			return cache.Key{}, fmt.Errorf("%w: %q is neither a path nor a URL", cache.ErrBadKey, raw)
+		}
+		for name := range table.byName {
+			if key, ok := g.cfg.KeyOf(name, u); ok {
+				return key, nil
+			}
+		}
+		host = bareHost(u.Host)
+		if table.byHost[host] == nil && host != bareHost(self) && host != table.public {
+			return cache.Key{}, fmt.Errorf("%w: %s", errNoHub, raw)
+		}
+	}
+	t, ok := split(raw)
+	if !ok {
+		return cache.Key{}, errBadTarget
+	}
+	to, err := g.route(table, host, t)
+	switch {
+	case err != nil:
+		return cache.Key{}, err
+	case to.hub == nil || to.key == (cache.Key{}):
+		return cache.Key{}, fmt.Errorf("%w: %s", errNoHub, raw)
+	}
+	return to.key, nil
+}

@@ -1,0 +1,194 @@
+package web
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gorilla/mux"
+	"golang.org/x/sync/errgroup"
+
+	"zcache/internal/cache"
+)
+
+const (
+	// ensureAtOnce is how many URLs of a task are fetched side by side: enough to use a line, few enough to leave clients theirs.
+	ensureAtOnce = 4
+	// tasksKept is how many tasks are remembered, ended ones included.
+	tasksKept = 256
+	maxURLs   = 10000
+)
+
+// A taskItem is what became of one URL of a task.
+type taskItem struct {
+	URL   string `json:"url"`
+	State string `json:"state"` // pending, fetching, held, failed
+	Cache string `json:"x_cache,omitempty"`
+	Error string `json:"error,omitempty"`
+}
+
+// taskView is the JSON of a task.
+type taskView struct {
+	ID      string     `json:"id"`
+	State   string     `json:"state"` // running, done, partial, failed
+	Started time.Time  `json:"started"`
+	Ended   *time.Time `json:"ended,omitempty"`
+	Held    int        `json:"held"`
+	Failed  int        `json:"failed"`
+	Total   int        `json:"total"`
+	URLs    []taskItem `json:"urls"`
+}
+
+type task struct {
+	mu   sync.Mutex
+	view taskView
+	done chan struct{}
+}
+
+func (t *task) snapshot() taskView {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	v := t.view
+	v.URLs = append([]taskItem(nil), v.URLs...)
+	return v
+}
+
+func (t *task) set(i int, item taskItem) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.view.URLs[i] = item
+	switch item.State {
+	case "held":
+		t.view.Held++
+	case "failed":
+		t.view.Failed++
+	}
+}
+
+type tasks struct {
+	mu    sync.Mutex
+	byID  map[string]*task
+	order []string
+}
+
+// add remembers a task and forgets the oldest ended ones. It returns false when too many are under way.
+func (ts *tasks) add(t *task) bool {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if ts.byID == nil {
+		ts.byID = map[string]*task{}
+	}
+	for i := 0; len(ts.order) >= tasksKept && i < len(ts.order); {
+		old := ts.byID[ts.order[i]]
+		select {
+		case <-old.done:
+			delete(ts.byID, ts.order[i])
+			ts.order = append(ts.order[:i], ts.order[i+1:]...)
+		default:
+			i++
+		}
+	}
+	if len(ts.order) >= tasksKept {
+		return false
+	}
+	ts.byID[t.view.ID] = t
+	ts.order = append(ts.order, t.view.ID)
+	return true
+}
+
+func (ts *tasks) get(id string) *task {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	return ts.byID[id]
+}
+
+// ensure makes sure that URLs are held: at once with a task to look at, or, with wait, when all is done.
+func (s *Server) ensure(w http.ResponseWriter, r *http.Request) error {
+	var in struct {
+		URLs []string `json:"urls"`
+		Wait bool     `json:"wait"`
+	}
+	if err := decode(r, &in); err != nil {
+		return err
+	}
+	if len(in.URLs) == 0 || len(in.URLs) > maxURLs {
+		return &failure{http.StatusBadRequest, "no_urls", `ensure wants {"urls": ["/hub/…"], "wait": false}, at most 10,000 of them`}
+	}
+	var id [8]byte
+	rand.Read(id[:])
+	t := &task{done: make(chan struct{}), view: taskView{
+		ID: hex.EncodeToString(id[:]), State: "running", Started: s.cfg.Now().UTC(), Total: len(in.URLs), URLs: make([]taskItem, len(in.URLs)),
+	}}
+	for i, u := range in.URLs {
+		t.view.URLs[i] = taskItem{URL: u, State: "pending"}
+	}
+	if !s.tasks.add(t) {
+		return &failure{http.StatusServiceUnavailable, "busy", "too many tasks are under way"}
+	}
+	host := r.Host
+	s.wg.Go(func() { s.run(t, in.URLs, host) })
+	if in.Wait {
+		select {
+		case <-t.done:
+			return s.show(w, r, "Ensure", t.snapshot())
+		case <-r.Context().Done():
+			return r.Context().Err()
+		}
+	}
+	w.Header().Set("Location", "/-/ensure/"+t.view.ID)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusAccepted)
+	return s.encode(w, t.snapshot())
+}
+
+func (s *Server) run(t *task, urls []string, host string) {
+	defer close(t.done)
+	var group errgroup.Group
+	group.SetLimit(ensureAtOnce)
+	for i, u := range urls {
+		group.Go(func() error {
+			t.set(i, taskItem{URL: u, State: "fetching"})
+			t.set(i, s.ensureOne(s.ctx, u, host))
+			return nil
+		})
+	}
+	group.Wait()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := s.cfg.Now().UTC()
+	t.view.Ended = &now
+	switch {
+	case t.view.Failed == 0:
+		t.view.State = "done"
+	case t.view.Held == 0:
+		t.view.State = "failed"
+	default:
+		t.view.State = "partial"
+	}
+}
+
+func (s *Server) ensureOne(ctx context.Context, raw, host string) taskItem {
+	key, err := s.cfg.Resolve(raw, host)
+	if err == nil && s.cfg.Store == nil {
+		err = cache.ErrReadOnly
+	}
+	if err != nil {
+		return taskItem{URL: raw, State: "failed", Error: err.Error()}
+	}
+	outcome, err := s.cfg.Filler.Ensure(ctx, key)
+	if err != nil {
+		return taskItem{URL: raw, State: "failed", Cache: outcome.Cache, Error: err.Error()}
+	}
+	return taskItem{URL: raw, State: "held", Cache: outcome.Cache}
+}
+
+func (s *Server) task(w http.ResponseWriter, r *http.Request) error {
+	t := s.tasks.get(mux.Vars(r)["id"])
+	if t == nil {
+		return &failure{http.StatusNotFound, "no_task", "no such task; only the last few hundred are remembered"}
+	}
+	return s.show(w, r, "Ensure", t.snapshot())
+}

@@ -1,0 +1,208 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/pprof"
+	"sync"
+	"time"
+
+	"github.com/gorilla/mux"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"zcache/internal/auth"
+	"zcache/internal/cache"
+	"zcache/internal/fill"
+)
+
+// A Store is what is asked of the store here.
+type Store interface {
+	Health() error
+	Usage() (bytes, entries int64, scanned bool)
+	Free() (int64, error)
+}
+
+// HubInfo tells of a hub as it is configured now.
+type HubInfo struct {
+	Name    string   `json:"name"`
+	Path    string   `json:"path,omitempty"`
+	Hosts   []string `json:"hosts,omitempty"`
+	Module  string   `json:"module_key"`
+	Rollout string   `json:"rollout_flag"`
+	Policy  any      `json:"policy,omitempty"`
+}
+
+// Config is what a Server works with.
+type Config struct {
+	Filler *fill.Filler
+	Store  Store // nil when nothing is stored
+	Guard  *auth.Guard
+	// Resolve returns the Key that a URL or path means, as a client of host would ask for it or as its upstream has it.
+	Resolve   func(raw, host string) (cache.Key, error)
+	Hubs      func() []HubInfo
+	Upstreams func() any // state of the upstreams, for status
+	// UpstreamURL is where a Key would be fetched from.
+	UpstreamURL func(cache.Key) string
+	Reload      func() error
+	Version     any // for /-/version
+	Mode        string
+	Offline     bool
+	Gatherer    prometheus.Gatherer
+	Logger      *slog.Logger
+	Now         func() time.Time
+}
+
+// A Server is the http.Handler of /-/. Close ends the tasks that it runs.
+type Server struct {
+	cfg     Config
+	log     *slog.Logger
+	mux     http.Handler
+	admin   http.Handler
+	started time.Time
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	tasks  tasks
+}
+
+// NewServer returns a Server.
+func NewServer(cfg Config) *Server {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{cfg: cfg, log: cfg.Logger, started: cfg.Now()}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	r := s.routes()
+	s.mux = r
+	a := s.routes()
+	a.HandleFunc("/-/pprof/profile", s.guarded(auth.Operate, plainHandler(pprof.Profile))).Methods("GET")
+	a.HandleFunc("/-/pprof/trace", s.guarded(auth.Operate, plainHandler(pprof.Trace))).Methods("GET")
+	a.HandleFunc("/-/pprof/{name}", s.guarded(auth.Operate, func(w http.ResponseWriter, r *http.Request) error {
+		pprof.Handler(mux.Vars(r)["name"]).ServeHTTP(w, r)
+		return nil
+	})).Methods("GET")
+	s.admin = a
+	return s
+}
+
+// Close ends the tasks under way and waits for them.
+func (s *Server) Close() {
+	s.cancel()
+	s.wg.Wait()
+}
+
+// Admin is the handler for a listener of its own: /-/ and profiles, nothing else.
+func (s *Server) Admin() http.Handler { return s.admin }
+
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+
+func (s *Server) routes() *mux.Router {
+	r := mux.NewRouter().SkipClean(true).UseEncodedPath()
+	get := func(path string, scope auth.Scope, h handler) {
+		r.HandleFunc(path, s.guarded(scope, h)).Methods(http.MethodGet, http.MethodHead)
+	}
+	post := func(path string, h handler) {
+		r.HandleFunc(path, s.guarded(auth.Operate, s.sameSite(h))).Methods(http.MethodPost)
+	}
+	get("/-/healthz", auth.Read, s.healthz)
+	get("/-/readyz", auth.Read, s.readyz)
+	get("/-/version", auth.Read, s.version)
+	get("/-/explain", auth.Read, s.explain)
+	get("/-/metrics", auth.Observe, s.metrics)
+	get("/-/status", auth.Observe, s.status)
+	get("/-/ensure/{id}", auth.Operate, s.task)
+	post("/-/ensure", s.ensure)
+	post("/-/purge", s.purge)
+	post("/-/reload", s.reload)
+	r.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.fail(w, r, &failure{http.StatusNotFound, "no_endpoint", "no such endpoint under /-/"})
+	})
+	r.MethodNotAllowedHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.fail(w, r, &failure{http.StatusMethodNotAllowed, "method", r.Method + " is not for this endpoint"})
+	})
+	return r
+}
+
+// A handler answers one request or returns why not.
+type handler func(http.ResponseWriter, *http.Request) error
+
+func plainHandler(h http.HandlerFunc) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		h(w, r)
+		return nil
+	}
+}
+
+// guarded runs h for clients that have the scope.
+func (s *Server) guarded(scope auth.Scope, h handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		hd := w.Header()
+		hd.Set("Cache-Control", "no-store")
+		hd.Set("X-Content-Type-Options", "nosniff")
+		hd.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+		err := s.cfg.Guard.Allow(s.cfg.Guard.Identify(r), scope)
+		if err == nil {
+			err = h(w, r)
+		}
+		if err != nil {
+			s.fail(w, r, err)
+		}
+	}
+}
+
+// sameSite refuses what another site's page had a browser send. A page without an origin of its own (sandboxed content of an upstream,
+// say) is another site.
+func (s *Server) sameSite(h handler) handler {
+	protection := http.NewCrossOriginProtection()
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if r.Header.Get("Origin") == "null" {
+			return &failure{http.StatusForbidden, "cross_origin", "the request comes from a page of no origin"}
+		}
+		if err := protection.Check(r); err != nil {
+			return &failure{http.StatusForbidden, "cross_origin", "the request comes from another site's page"}
+		}
+		return h(w, r)
+	}
+}
+
+// A failure is an error that knows its status.
+type failure struct {
+	status int
+	word   string
+	detail string
+}
+
+func (f *failure) Error() string { return f.detail }
+
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	f := &failure{http.StatusInternalServerError, "internal", err.Error()}
+	switch {
+	case errors.As(err, &f):
+	case errors.Is(err, auth.ErrDenied):
+		f = &failure{http.StatusForbidden, "denied", err.Error()}
+	case errors.Is(err, cache.ErrBadKey):
+		f = &failure{http.StatusBadRequest, "bad_path", err.Error()}
+	}
+	if f.status >= 500 {
+		s.log.Error("operation", "path", r.URL.Path, "error", err)
+	}
+	body, _ := json.Marshal(map[string]any{
+		"type": "about:blank", "title": http.StatusText(f.status), "status": f.status, "detail": f.detail, "error": f.word,
+	})
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(f.status)
+	w.Write(append(body, '\n'))
+}
+
+func (s *Server) metrics(w http.ResponseWriter, r *http.Request) error {
+	promhttp.HandlerFor(s.cfg.Gatherer, promhttp.HandlerOpts{}).ServeHTTP(w, r)
+	return nil
+}
