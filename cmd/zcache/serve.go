@@ -39,21 +39,25 @@ func runServe(ctx context.Context, cfg config.Config, log *slog.Logger, h hooks)
 	if err != nil {
 		return err
 	}
+	var operators []net.Listener
+	if cfg.AdminListen != "" {
+		if operators, err = listen(ctx, "admin-listen", []string{cfg.AdminListen}); err != nil {
+			closeAll(clients)
+			return err
+		}
+	}
+	// The addresses are taken before the root is opened: a second zcache started by mistake ends without touching what the first one keeps.
 	var in *instance
 	in, err = newInstance(cfg, log, func() error { return h.reloadNow(in.apply) })
 	if err != nil {
 		closeAll(clients)
+		closeAll(operators)
 		return err
 	}
 	defer in.close()
 	faces := []face{{newServer(in.gateway, log), clients}}
-	if cfg.AdminListen != "" {
-		admin, err := listen(ctx, "admin-listen", []string{cfg.AdminListen})
-		if err != nil {
-			closeAll(clients)
-			return err
-		}
-		faces = append(faces, face{newServer(in.web.Admin(), log), admin})
+	if len(operators) > 0 {
+		faces = append(faces, face{newServer(in.web.Admin(), log), operators})
 	}
 	return serveUntil(ctx, faces, log, h, in)
 }

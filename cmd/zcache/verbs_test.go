@@ -10,13 +10,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -112,12 +110,11 @@ func TestWarmExitsByWhatBecameOfTheURLs(t *testing.T) {
 	server := operations(t, func(w http.ResponseWriter, _ *http.Request, body string) {
 		switch {
 		case strings.Contains(body, "/gone"):
-			w.WriteHeader(http.StatusGatewayTimeout)
-			io.WriteString(w, `{"detail":"not held, and the upstream cannot be reached","error":"unreachable"}`)
+			io.WriteString(w, `{"urls":[{"url":"/gone","state":"failed","status":504,"error":"not held, and no upstream answered"}]}`)
 		case strings.Contains(body, "/bad"):
-			io.WriteString(w, `{"urls":[{"url":"/bad","status":404,"error":"not_found","detail":"the upstream has no such file"}]}`)
+			io.WriteString(w, `{"state":"failed","urls":[{"url":"/bad","state":"failed","error":"the upstream has no such file"}]}`)
 		default:
-			io.WriteString(w, `{"urls":[{"url":"/ok","status":200}]}`)
+			io.WriteString(w, `{"urls":[{"url":"/ok","state":"held","x_cache":"MISS"}]}`)
 		}
 	})
 	for _, row := range []struct {
@@ -139,7 +136,7 @@ func TestWarmExitsByWhatBecameOfTheURLs(t *testing.T) {
 	code, out, _ := invoke(t, "# list\n/ok1\n\n /bad \n", "warm", "-f", "-", "--json", "--server", server)
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	slices.Sort(lines)
-	want := []string{`{"url":"/bad","ok":false,"error":"the upstream has no such file (not_found)"}`, `{"url":"/ok1","ok":true}`}
+	want := []string{`{"url":"/bad","ok":false,"error":"the upstream has no such file"}`, `{"url":"/ok1","ok":true}`}
 	if code != 3 || !slices.Equal(lines, want) {
 		t.Errorf("from standard input: exit %d, %q, want 3, %q", code, lines, want)
 	}
@@ -164,48 +161,24 @@ func TestServerIsFoundFromTheListenAddress(t *testing.T) {
 	}
 }
 
-// memoryCache is as much of a zcache as the demo shows: it keeps what it has seen and answers from it when the origin is gone.
-func memoryCache(t *testing.T) serveFunc {
-	return func(ctx context.Context, cfg config.Config, log *slog.Logger, h hooks) error {
-		var mu sync.Mutex
-		held := map[string][]byte{}
-		up := httputil.NewSingleHostReverseProxy(cfg.Hubs[0].Upstreams[0])
-		up.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
-		server := newServer(http.StripPrefix(cfg.Hubs[0].Mount, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			mu.Lock()
-			defer mu.Unlock()
-			if body, ok := held[r.URL.Path]; ok && !strings.HasSuffix(r.URL.Path, "/") {
-				w.Header().Set("X-Cache", "HIT")
-				w.Write(body)
-				return
-			}
-			rec := httptest.NewRecorder()
-			up.ServeHTTP(rec, r)
-			switch body, ok := held[r.URL.Path]; {
-			case rec.Code == http.StatusOK:
-				held[r.URL.Path] = rec.Body.Bytes()
-				w.Header().Set("X-Cache", "MISS")
-				w.Write(rec.Body.Bytes())
-			case ok:
-				w.Header().Set("X-Cache", "STALE")
-				w.Write(body)
-			default:
-				w.WriteHeader(http.StatusGatewayTimeout)
-			}
-		})), log)
-		listeners, err := listen(ctx, "listen", cfg.Listen)
-		if err != nil {
-			return err
-		}
-		return serveUntil(ctx, []face{{server, listeners}}, log, h, func(config.Config) error { return nil })
+// serveAlone serves one handler until ctx ends.
+func serveAlone(ctx context.Context, cfg config.Config, h hooks, handler http.Handler) error {
+	l, err := net.Listen("tcp", cfg.Listen[0])
+	if err != nil {
+		return err
 	}
+	server := &http.Server{Handler: handler}
+	stop := context.AfterFunc(ctx, func() { server.Close() })
+	defer stop()
+	h.listening([]net.Addr{l.Addr()})
+	return server.Serve(l)
 }
 
 func TestDemoShowsMissHitAndOutage(t *testing.T) {
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
 	var out, errs bytes.Buffer
-	a := &app{stdout: &out, stderr: &errs, serve: memoryCache(t)}
+	a := &app{stdout: &out, stderr: &errs, serve: runServe}
 	if code := a.run(t.Context(), []string{"demo", "--once"}); code != 0 {
 		t.Fatalf("demo: exit %d, %s\n%s", code, errs.String(), out.String())
 	}
@@ -223,12 +196,8 @@ func TestDemoShowsMissHitAndOutage(t *testing.T) {
 }
 
 func TestDemoFailsWhenTheShowGoesWrong(t *testing.T) {
-	useless := func(ctx context.Context, cfg config.Config, log *slog.Logger, h hooks) error {
-		listeners, err := listen(ctx, "listen", cfg.Listen)
-		if err != nil {
-			return err
-		}
-		return serveUntil(ctx, []face{{newServer(http.NotFoundHandler(), log), listeners}}, log, h, nil)
+	useless := func(ctx context.Context, cfg config.Config, _ *slog.Logger, h hooks) error {
+		return serveAlone(ctx, cfg, h, http.NotFoundHandler())
 	}
 	var out, errs bytes.Buffer
 	a := &app{stdout: &out, stderr: &errs, serve: useless}

@@ -136,17 +136,22 @@ func ensure(ctx context.Context, c *client, u string) warmed {
 	return w
 }
 
-// outcome reads the task that ensure answers with: an entry per URL, with the members of a problem where it failed.
+// outcome reads the task that ensure answers with: an item per URL, with the reason, and the status that a client would get, where it
+// failed.
 func outcome(answer json.RawMessage) error {
 	var task struct {
-		URLs []problem `json:"urls"`
+		URLs []struct {
+			State  string `json:"state"`
+			Status int    `json:"status"`
+			Error  string `json:"error"`
+		} `json:"urls"`
 	}
 	if err := json.Unmarshal(answer, &task); err != nil {
 		return fmt.Errorf("read the answer: %w", err)
 	}
-	for _, p := range task.URLs {
-		if p.Code != "" || p.Status >= 400 {
-			return &p
+	for _, item := range task.URLs {
+		if item.State != "held" {
+			return &problem{Status: item.Status, Detail: item.Error, Title: "it is not held"}
 		}
 	}
 	return nil

@@ -97,7 +97,7 @@ func TestFileProblemsNameTheLine(t *testing.T) {
 		{"cert without key", hub + "cert = \"x\"\n", `hub[k].cert: cert and key belong together; write both or neither (zcache.toml:1)`},
 		{"ca that is none", hub + "ca = \"zcache.toml\"\n", `hub[k].ca: zcache.toml holds no certificate in PEM form (zcache.toml:4)`},
 		{"line break in a token", hub + "bearer = \"a\\nX: y\"\n", `hub[k].bearer: it is empty or holds control characters; write the plain text (zcache.toml:4)`},
-		{"bad pattern", hub + "index = [\"[a\"]\n", `hub[k].index: "[a" is no path pattern: a [ or \ in it is not closed (zcache.toml:4)`},
+		{"bad pattern", hub + "index = [\"[a\"]\n", `hub[k].index: "[a" is no path pattern; write one such as *.tar.xz or /pool/** (zcache.toml:4)`},
 		{"stale with another word", hub + "stale = \"never\"\n", `hub[k].stale: "never" is not known; write always (zcache.toml:4)`},
 	} {
 		t.Run(row.claim, func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bmatcuk/doublestar/v4"
 	"github.com/dustin/go-humanize"
 )
 
@@ -275,8 +276,8 @@ func parseMount(s string) (string, error) {
 // parseGlobs accepts path patterns.
 func parseGlobs(values []string) ([]string, error) {
 	for _, v := range values {
-		if _, err := path.Match(v, ""); err != nil {
-			return nil, fmt.Errorf("%q is no path pattern: a [ or \\ in it is not closed", v)
+		if v == "" || !doublestar.ValidatePattern(v) {
+			return nil, fmt.Errorf("%q is no path pattern; write one such as *.tar.xz or /pool/**", v)
 		}
 	}
 	return values, nil

@@ -164,6 +164,7 @@ func (f *Filler) miss(ctx context.Context, r *Request, want freshness.Request, p
 		}
 	}
 	fl, leads := f.join(r, want, policy)
+	defer fl.release()
 	if err := fl.wait(ctx, r, leads, nil); err != nil {
 		fl.leave(leads)
 		return nil, err
@@ -183,6 +184,7 @@ func (f *Filler) revalidate(ctx context.Context, r *Request, entry *cache.Entry,
 	}
 	want := freshness.ParseRequest(r.Header)
 	fl, leads := f.join(r, want, policy)
+	defer fl.release()
 	var patience <-chan time.Time
 	if mayStale {
 		t := time.NewTimer(f.cfg.FirstByte)
@@ -272,6 +274,7 @@ func (f *Filler) settle(ctx context.Context, r *Request, fl *flight, leads bool,
 // alone fetches for one client what could not be shared.
 func (f *Filler) alone(ctx context.Context, r *Request, policy Policy, fwd string) (*Answer, error) {
 	fl := f.start(r, policy, false)
+	defer fl.release()
 	if err := fl.wait(ctx, r, true, nil); err != nil {
 		fl.leave(true)
 		return nil, err

@@ -45,6 +45,10 @@ type flight struct {
 	started time.Time
 	readers atomic.Int64
 	purged  atomic.Bool // what comes must not be published
+	// refs counts who may yet want to read: the flight itself, and everyone who joined, until release. The last one closes
+	// open, which keeps the draft readable although it may have been published meanwhile.
+	refs atomic.Int64
+	open section
 
 	head chan struct{} // closed when outcome is known
 	gone chan struct{} // closed when the leading client no longer waits for the answer
@@ -64,7 +68,7 @@ type flight struct {
 // passFor is how long nobody waits for a Key whose answer could not be shared.
 const passFor = 10 * time.Second
 
-// join returns the flight of the request's Key, starting one if need be. leads says that the answer is this request's own should it turn out
+// join returns the flight of the request's Key, starting one if need be; the caller releases it. leads says that the answer is this request's own should it turn out
 // that it cannot be shared.
 func (f *Filler) join(r *Request, want freshness.Request, policy Policy) (fl *flight, leads bool) {
 	if !r.collapsible(want) {
@@ -79,6 +83,7 @@ func (f *Filler) join(r *Request, want freshness.Request, policy Policy) (fl *fl
 		delete(f.passing, r.Key)
 	}
 	if fl := f.flights[r.Key]; fl != nil {
+		fl.refs.Add(1) // it is on the map, so the flight itself has not released it
 		return fl, false
 	}
 	return f.startLocked(r, policy, true), true
@@ -98,6 +103,7 @@ func (f *Filler) startLocked(r *Request, policy Policy, shared bool) *flight {
 		head: make(chan struct{}), gone: make(chan struct{}),
 		body: make(chan *http.Response), end: make(chan struct{}),
 	}
+	fl.refs.Store(2)
 	fl.ctx, fl.cancel = context.WithCancelCause(f.ctx)
 	if shared {
 		f.flights[r.Key] = fl
@@ -109,8 +115,16 @@ func (f *Filler) startLocked(r *Request, policy Policy, shared bool) *flight {
 		f.fly(fl)
 		f.drop(fl)
 		close(fl.end)
+		fl.release()
 	})
 	return fl
+}
+
+// release says that the caller wants nothing more of the flight.
+func (fl *flight) release() {
+	if fl.refs.Add(-1) == 0 && fl.open != nil {
+		fl.open.Close()
+	}
 }
 
 // drop takes the flight off the map, so that the next request starts another.

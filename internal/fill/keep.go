@@ -119,6 +119,7 @@ type pushedBack struct {
 // pour makes the head known and writes the body into the draft until it is whole, resuming what breaks off.
 func (f *Filler) pour(fl *flight, got *fetched, draft cache.Draft, m *cache.Meta) {
 	fl.meta, fl.draft = m, draft
+	fl.open = draft.Section(context.WithoutCancel(fl.ctx), 0, 0)
 	f.decide(fl, filling)
 	err := f.pump(fl, got.resp, draft)
 	switch {

@@ -15,6 +15,7 @@ import (
 func (f *Filler) Refresh(r *Request) {
 	fl, leads := f.join(&Request{Key: r.Key, Method: http.MethodGet, Header: plain(r.Header)}, freshness.Request{}, f.cfg.Policy(r.Key))
 	fl.leave(leads)
+	fl.release()
 }
 
 // plain drops what would keep a refresh from being shared.

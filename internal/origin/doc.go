@@ -8,8 +8,9 @@
 // Config.AllowHosts opens.
 //
 // An upstream that fails again and again is asked last for a while; that is advice about order and never keeps a request from
-// being answered, unless the caller says WithSkipOpen. A caller may lean on this too: no redirect is followed, no coding is undone, no cookie is
-// kept, a body that stalls ends with an error, the caller's request is not changed, and no error text or Response.Request holds a credential or a query.
+// being answered, unless the caller says WithSkipOpen. A caller may lean on this too: no redirect is followed, no coding is
+// undone, no cookie is kept, userinfo in an absolute URL is dropped, a body that stalls ends with an error, the caller's request
+// is not changed, and no error text holds a credential or a query.
 //
 // Retrying the same upstream, resuming a body and judging what may be stored are for the callers.
 package origin
