@@ -7,7 +7,7 @@ FUZZTIME   ?= 20s
 # The module version of the release that calls itself 2026.2.2.
 STATICCHECK_VERSION = 0.8.2
 
-export CGO_ENABLED ?= 0
+export CGO_ENABLED = 0
 
 .PHONY: build test check fmt vet staticcheck race fuzz-short conformance bench deps clean
 

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -43,8 +45,15 @@ type settings struct {
 	origin *origin.Transport
 }
 
+// gcPercent trades memory for time: with a live heap of a few MiB, collecting at four times that costs little memory and saves a
+// tenth of the time of small hits.
+const gcPercent = 300
+
 // newInstance opens the root and wires the parts. Nothing runs yet.
 func newInstance(cfg config.Config, log *slog.Logger, reload func() error) (*instance, error) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	in := &instance{id: durable.Random(), log: log, registry: prometheus.NewRegistry()}
 	in.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	b := thisBuild()

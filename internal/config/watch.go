@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -66,6 +67,9 @@ func (w *watch) follow() error {
 func (w *watch) compare() bool {
 	differs := false
 	for _, path := range w.paths {
+		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+			continue // a pipe gives its text once, and would hold us up now
+		}
 		data, err := readSmall(path)
 		if err != nil {
 			continue
