@@ -12,9 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-
 	"zcache/internal/auth"
 	"zcache/internal/cache"
 	"zcache/internal/config"
@@ -30,7 +27,7 @@ import (
 type instance struct {
 	id       string
 	log      *slog.Logger
-	registry *prometheus.Registry
+	registry *registry
 	current  atomic.Pointer[settings]
 	tree     *cache.Tree // nil when nothing is stored
 	filler   *fill.Filler
@@ -54,15 +51,7 @@ func newInstance(cfg config.Config, log *slog.Logger, reload func() error) (*ins
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	in := &instance{id: durable.Random(), log: log, registry: prometheus.NewRegistry()}
-	in.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	b := thisBuild()
-	info := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "zcache_build_info", Help: "Always 1; the labels tell the build.",
-		ConstLabels: prometheus.Labels{"version": b.Version, "go": b.Go},
-	})
-	info.Set(1)
-	in.registry.MustRegister(info)
+	in := &instance{id: durable.Random(), log: log, registry: newRegistry()}
 	s, err := in.settings(cfg)
 	if err != nil {
 		return nil, err
@@ -88,7 +77,7 @@ func newInstance(cfg config.Config, log *slog.Logger, reload func() error) (*ins
 	wc := web.Config{
 		Filler: in.filler, Guard: guard, Resolve: func(raw, host string) (cache.Key, error) { return in.gateway.Resolve(raw, host) },
 		Hubs: in.hubInfo, Upstreams: func() any { return in.current.Load().origin.Status() }, UpstreamURL: in.upstream,
-		Reload: reload, Version: b, Mode: cfg.Mode, Offline: cfg.Offline, Gatherer: in.registry, Logger: log,
+		Reload: reload, Version: thisBuild(), Mode: cfg.Mode, Offline: cfg.Offline, Gatherer: in.registry, Logger: log,
 	}
 	if in.tree != nil {
 		wc.Store = in.tree
@@ -183,6 +172,8 @@ var classes = map[string]freshness.Class{
 	config.ClassImmutable: freshness.ClassImmutable, config.ClassIndex: freshness.ClassIndex, config.ClassBypass: freshness.ClassBypass,
 }
 
+var verifies = map[string]fill.Verify{config.VerifyBefore: fill.VerifyBefore, config.VerifyAfter: fill.VerifyAfter}
+
 var onMisses = map[string]fill.OnMiss{config.OnMissRedirect: fill.RedirectMiss, config.OnMissWait: fill.WaitMiss}
 
 // firstPause is how long the filler waits before it asks an upstream again that did not answer.
@@ -199,10 +190,13 @@ func (in *instance) policy(key cache.Key) fill.Policy {
 			NegativeTTL: h.NegativeTTL, HeuristicMax: h.HeuristicMax, Validation: validations[h.Validation],
 			StaleAlways: h.StaleAlways, Offline: s.cfg.Offline,
 		},
-		OnMiss: onMisses[h.OnMiss], Follow: h.Redirects == config.RedirectsFollow, Tries: h.Retries, Backoff: firstPause,
+		OnMiss: onMisses[h.OnMiss], Verify: verifies[h.Verify], Follow: h.Redirects == config.RedirectsFollow, Tries: h.Retries, Backoff: firstPause,
 	}
 	if h.TTL != nil {
 		p.TTL = *h.TTL
+		if p.TTL == 0 {
+			p.HeuristicMax = 0 // "ttl = 0" is a word of the operator: nothing is fresh unless its origin says so
+		}
 	}
 	if len(h.Immutable)+len(h.Index)+len(h.Bypass) > 0 {
 		if path, err := url.PathUnescape(key.Path()); err == nil {

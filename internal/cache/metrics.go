@@ -7,6 +7,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// A Registerer takes the metrics of this package.
+type Registerer = prometheus.Registerer
+
 // register offers the tree's numbers to whoever collects them. They are read when asked for.
 func (t *Tree) register() error {
 	if t.Registerer == nil {

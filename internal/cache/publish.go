@@ -236,13 +236,16 @@ func (t *Tree) removeFile(p place) bool {
 // remains are what is left to do for a file that was replaced or removed.
 type remains struct {
 	bytes    int64
-	there    bool
+	entries  int64
 	overflow string
 }
 
 // remainsOf looks at what lies at p while it is still there.
 func (t *Tree) remainsOf(p place, st *unix.Stat_t) remains {
-	old := remains{bytes: onDisk(st), there: true}
+	old := remains{bytes: onDisk(st)}
+	if p.stored() {
+		old.entries = 1
+	}
 	if t.overflows.Load() {
 		if f, err := t.root.Open(string(p)); err == nil {
 			old.overflow = t.overflowOf(f)
@@ -254,10 +257,8 @@ func (t *Tree) remainsOf(p place, st *unix.Stat_t) remains {
 
 // clear is called once the file is gone from its name.
 func (t *Tree) clear(old remains) {
-	if old.there {
-		t.usage.add(-old.bytes, -1)
-		t.removeOverflow(old.overflow)
-	}
+	t.usage.add(-old.bytes, -old.entries)
+	t.removeOverflow(old.overflow)
 }
 
 // overflowOf is the name of the overflow file that f's attribute points to, or "".

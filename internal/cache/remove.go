@@ -118,12 +118,10 @@ func (t *Tree) discardTree(ctx context.Context, p place, under func(Key) bool) (
 	}
 	n := 0
 	err = t.walk(ctx, trash, func(at place, st *unix.Stat_t) bool {
-		if at == trash || at.stored() {
+		if at.stored() {
 			n++
-			t.clear(t.remainsOf(at, st))
-		} else {
-			t.usage.add(-onDisk(st), 0)
 		}
+		t.clear(t.remainsOf(at, st))
 		return true
 	})
 	return n, errors.Join(err, t.root.RemoveAll(ctx, string(trash), nil))

@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
 	"zcache/internal/durable"
@@ -35,7 +34,7 @@ type Config struct {
 	High, Low int
 	Logger    *slog.Logger
 	// Registerer takes the tree's metrics; nil means that nobody asks.
-	Registerer prometheus.Registerer
+	Registerer Registerer
 	Now        func() time.Time
 }
 
@@ -59,7 +58,7 @@ type Tree struct {
 	boot      bootMark
 	health    health
 	wake      chan struct{} // to Run: space is short
-	opened    time.Time     // by the file system's clock
+	leftovers []string      // what an earlier process was about to remove, or had not finished
 }
 
 var _ Store = (*Tree)(nil)
@@ -108,6 +107,15 @@ func (t *Tree) start() error {
 		return because(err)
 	}
 	t.lock = lock
+	for _, dir := range []string{tempDir, trashDir} {
+		err := t.root.ReadDir(dir, func(name string, _ byte) bool {
+			t.leftovers = append(t.leftovers, dir+"/"+name)
+			return true
+		})
+		if err != nil {
+			return because(err)
+		}
+	}
 	if err := t.probe(); err != nil {
 		return err
 	}
@@ -198,10 +206,6 @@ func (t *Tree) probe() error {
 		return because(err)
 	}
 	defer f.Close()
-	if st, err = durable.Stat(f); err != nil {
-		return err
-	}
-	t.opened = time.Unix(st.Ctim.Sec, st.Ctim.Nsec)
 	if _, err = f.WriteString("probe"); err == nil {
 		if err = durable.SetAttr(f, attribute, []byte("zcache 1\n")); errors.Is(err, unix.EOPNOTSUPP) {
 			err = fmt.Errorf("its file system keeps no user attributes (user.*): use ext4, xfs, btrfs or tmpfs of Linux 6.6 or later, or mount with user_xattr: %w", err)

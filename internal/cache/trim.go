@@ -56,26 +56,12 @@ func (t *Tree) keep(ctx context.Context, what string, err error) {
 	}
 }
 
-// tidyAtStart removes what an earlier process was about to remove or had not finished.
+// tidyAtStart removes what lay aside when this process began. What has come since is in use.
 func (t *Tree) tidyAtStart(ctx context.Context) {
-	for _, dir := range []string{trashDir, tempDir} {
-		err := t.root.ReadDir(dir, func(name string, kind byte) bool {
-			// Whatever is younger than this process is in use by it.
-			if st, err := t.root.Lstat(dir + "/" + name); err == nil && t.started(&st) {
-				return true
-			}
-			t.keep(ctx, "tidy", t.root.RemoveAll(ctx, dir+"/"+name, nil))
-			return ctx.Err() == nil
-		})
-		if !absent(err) {
-			t.keep(ctx, "tidy", err)
-		}
+	for _, name := range t.leftovers {
+		t.keep(ctx, "tidy", t.root.RemoveAll(ctx, name, nil))
 	}
-}
-
-// started says whether a file was last changed since this process opened the tree.
-func (t *Tree) started(st *unix.Stat_t) bool {
-	return !time.Unix(st.Ctim.Sec, st.Ctim.Nsec).Before(t.opened)
+	t.leftovers = nil
 }
 
 // A tally is what one pass over the disk counts.
@@ -92,6 +78,7 @@ func (t *Tree) scan(ctx context.Context) error {
 	now := t.Now()
 	var n tally
 	err := t.walkAll(ctx, func(p place, st *unix.Stat_t) bool {
+		n.count(p, st, lastUse(p, st, nil))
 		if t.expired(p, st, now) {
 			t.removeIf(p, func(id identity) bool { return id == identityOf(st) })
 			return true
@@ -101,7 +88,6 @@ func (t *Tree) scan(ctx context.Context) error {
 				h.unref()
 			}
 		}
-		n.count(p, st, lastUse(p, st, nil))
 		return true
 	})
 	if err != nil {

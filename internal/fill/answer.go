@@ -26,6 +26,8 @@ var (
 	ErrOnlyIfCached = errors.New("only-if-cached and not held fresh")
 	// ErrWrongContent says that the origin's answer cannot be what was asked for, such as a web page in place of an archive.
 	ErrWrongContent = errors.New("answer is not what the name promises")
+	// ErrDigest says that a body has not the digest that somebody vouched for.
+	ErrDigest = errors.New("digest does not agree")
 	// ErrPurged says that a fill was given up because its entry was purged.
 	ErrPurged = errors.New("purged")
 	// ErrStopping says that a fill was suspended because the process stops.

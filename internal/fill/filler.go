@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"zcache/internal/cache"
 	"zcache/internal/freshness"
 )
@@ -28,6 +26,7 @@ const (
 type Policy struct {
 	freshness.Rule
 	OnMiss OnMiss
+	Verify Verify
 	// Follow says that a redirect out of the hub's upstream is followed here rather than passed to the client.
 	Follow bool
 	// Tries is how often an upstream that does not answer is asked, when nothing is held; at least 1.
@@ -35,6 +34,15 @@ type Policy struct {
 	// Backoff is the pause after the first try; each further one doubles it.
 	Backoff time.Duration
 }
+
+// Verify is when a client may have the bytes of a body whose digest is pinned.
+type Verify int
+
+const (
+	VerifyTail   Verify = iota // as they come, but the last ones only when the digest agrees
+	VerifyBefore               // when the digest agrees
+	VerifyAfter                // as they come; the digest decides about keeping them alone
+)
 
 // Config is what a Filler works with.
 type Config struct {
@@ -49,7 +57,7 @@ type Config struct {
 	Skip       func(context.Context) context.Context
 	FirstByte  time.Duration // how long an upstream has to start answering when a copy is held; 0 = 3 s
 	Logger     *slog.Logger
-	Registerer prometheus.Registerer
+	Registerer Registerer
 	Now        func() time.Time
 }
 
@@ -118,6 +126,10 @@ func (f *Filler) Get(ctx context.Context, r *Request) (*Answer, error) {
 			f.log.Warn("open entry", "key", r.Key.String(), "error", err)
 		}
 		return f.miss(ctx, r, want, policy)
+	}
+	if pin, ok := clientPin(r.Header); ok && entry.Meta.Status == http.StatusOK && !entry.Adopted && pin != entry.Meta.SHA256 && !policy.Offline {
+		entry.Close()
+		return f.alone(ctx, r, policy, "request")
 	}
 	now := f.cfg.Now()
 	plan := Decide(entry.Meta, entry.Adopted, want, policy.Rule, now)

@@ -120,8 +120,14 @@ type pushedBack struct {
 func (f *Filler) pour(fl *flight, got *fetched, draft cache.Draft, m *cache.Meta) {
 	fl.meta, fl.draft = m, draft
 	fl.open = draft.Section(context.WithoutCancel(fl.ctx), 0, 0)
+	pins := f.pins(fl, m)
+	hold := newHold(fl.policy.Verify, pins, m.Size)
+	draft.Hold(hold.at(draft.Len()))
 	f.decide(fl, filling)
-	err := f.pump(fl, got.resp, draft)
+	err := f.pump(fl, got.resp, draft, hold)
+	if err == nil && len(pins) > 0 {
+		err = f.verify(fl, draft, pins)
+	}
 	switch {
 	case err == nil && fl.purged.Load():
 		draft.Discard(io.EOF) // a clean end for those who read it
@@ -137,7 +143,7 @@ func (f *Filler) pour(fl *flight, got *fetched, draft cache.Draft, m *cache.Meta
 	case errors.Is(err, errStorage):
 		f.log.Error("store", "action", "pass", "key", fl.key.String(), "error", err)
 		draft.Discard(errStorage)
-	case errors.Is(err, errChanged) || fl.purged.Load():
+	case errors.Is(err, errChanged) || errors.Is(err, ErrDigest) || fl.purged.Load():
 		draft.Discard(err)
 	default:
 		f.log.Warn("fill", "action", "suspend", "key", fl.key.String(), "at", draft.Len(), "error", err)
@@ -162,12 +168,12 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b 
 const progress = 64 << 10
 
 // pump copies the body into the draft. It returns nil when all of it is there.
-func (f *Filler) pump(fl *flight, resp *http.Response, draft cache.Draft) error {
+func (f *Filler) pump(fl *flight, resp *http.Response, draft cache.Draft, hold hold) error {
 	tries, pause := max(1, fl.policy.Tries), fl.policy.Backoff
 	m := draft.Meta()
 	for try := 0; ; {
 		before := draft.Len()
-		err := drain(fl.ctx, resp.Body, draft)
+		err := drain(fl.ctx, resp.Body, draft, hold)
 		resp.Body.Close()
 		switch {
 		case err == nil && m.Size >= 0 && draft.Len() != m.Size:
@@ -210,12 +216,15 @@ func (f *Filler) pump(fl *flight, resp *http.Response, draft cache.Draft) error 
 }
 
 // drain copies from the network to the draft, telling whose fault an error is.
-func drain(ctx context.Context, body io.Reader, draft cache.Draft) error {
+func drain(ctx context.Context, body io.Reader, draft cache.Draft, hold hold) error {
 	b := buffers.Get().(*[]byte)
 	defer buffers.Put(b)
 	for {
 		n, err := body.Read(*b)
 		if n > 0 {
+			if hold.moves {
+				draft.Hold(hold.at(draft.Len() + int64(n)))
+			}
 			if _, werr := draft.Write((*b)[:n]); werr != nil {
 				return fmt.Errorf("%w: %w", errStorage, werr)
 			}

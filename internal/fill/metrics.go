@@ -2,6 +2,9 @@ package fill
 
 import "github.com/prometheus/client_golang/prometheus"
 
+// A Registerer takes the metrics of this package.
+type Registerer = prometheus.Registerer
+
 type metrics struct {
 	resumed prometheus.Counter
 	refused prometheus.Counter

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // watchedBody is a response body that ends with an error when it gives no byte for too long. The clock runs only while a Read
@@ -21,7 +19,7 @@ type watchedBody struct {
 	cancel context.CancelCauseFunc
 	idle   time.Duration
 	name   string
-	count  prometheus.Counter
+	count  counter
 	end    func(error) // told once: nil after a whole body, not at all when the caller ended it
 
 	timer  *time.Timer

@@ -11,8 +11,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 type hub struct {
@@ -32,7 +30,7 @@ type upstream struct {
 	shown  string // the URL without credentials
 	label  string // in metrics
 	basic  *url.Userinfo
-	bytes  prometheus.Counter
+	bytes  counter
 	health health
 }
 

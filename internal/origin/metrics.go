@@ -8,6 +8,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// A Registerer takes the metrics of this package.
+type Registerer = prometheus.Registerer
+
+type counter = prometheus.Counter
+
 // elsewhereLabel stands for all hosts that are no hub's upstream: clients choose these, so they must not make series.
 const elsewhereLabel = "other"
 

@@ -10,8 +10,6 @@ import (
 	"net/url"
 	"strings"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Config is what a Transport is made from. Zero values mean the defaults in parentheses.
@@ -29,7 +27,7 @@ type Config struct {
 	MaxConnsPerHost int           // (64)
 
 	Logger     *slog.Logger
-	Registerer prometheus.Registerer
+	Registerer Registerer
 	Now        func() time.Time
 }
 

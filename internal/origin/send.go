@@ -8,8 +8,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // via says on whose behalf a request is sent; nil for an absolute URL.
@@ -73,7 +71,7 @@ func (t *Transport) send(req *http.Request, body *bodyView, to target, v *via) o
 	return outcome{resp: resp, reached: reached}
 }
 
-func (t *Transport) counter(v *via) prometheus.Counter {
+func (t *Transport) counter(v *via) counter {
 	if v == nil {
 		return t.metrics.bytes.WithLabelValues(elsewhereLabel)
 	}

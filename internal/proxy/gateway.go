@@ -13,8 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"zcache/internal/auth"
 	"zcache/internal/cache"
 	"zcache/internal/fill"
@@ -44,7 +42,7 @@ type Config struct {
 	KeyOf      func(hub string, u *url.URL) (cache.Key, bool)
 	ID         string // of this process, for CDN-Loop
 	Logger     *slog.Logger
-	Registerer prometheus.Registerer
+	Registerer Registerer
 	Now        func() time.Time
 }
 

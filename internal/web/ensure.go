@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"zcache/internal/cache"
+	"zcache/internal/fill"
 )
 
 const (
@@ -24,10 +26,11 @@ const (
 
 // A taskItem is what became of one URL of a task.
 type taskItem struct {
-	URL   string `json:"url"`
-	State string `json:"state"` // pending, fetching, held, failed
-	Cache string `json:"x_cache,omitempty"`
-	Error string `json:"error,omitempty"`
+	URL    string `json:"url"`
+	State  string `json:"state"`            // pending, fetching, held, failed
+	Status int    `json:"status,omitempty"` // what a client would get
+	Cache  string `json:"x_cache,omitempty"`
+	Error  string `json:"error,omitempty"`
 }
 
 // taskView is the JSON of a task.
@@ -180,9 +183,21 @@ func (s *Server) ensureOne(ctx context.Context, raw, host string) taskItem {
 	}
 	outcome, err := s.cfg.Filler.Ensure(ctx, key)
 	if err != nil {
-		return taskItem{URL: raw, State: "failed", Cache: outcome.Cache, Error: err.Error()}
+		return taskItem{URL: raw, State: "failed", Status: statusOf(err), Cache: outcome.Cache, Error: err.Error()}
 	}
-	return taskItem{URL: raw, State: "held", Cache: outcome.Cache}
+	return taskItem{URL: raw, State: "held", Status: http.StatusOK, Cache: outcome.Cache}
+}
+
+// statusOf is the status that a client would get for an error of the filler.
+func statusOf(err error) int {
+	var answered *fill.StatusError
+	switch {
+	case errors.As(err, &answered):
+		return answered.Status
+	case errors.Is(err, fill.ErrUnreachable), errors.Is(err, fill.ErrOffline), errors.Is(err, fill.ErrOnlyIfCached):
+		return http.StatusGatewayTimeout
+	}
+	return http.StatusBadGateway
 }
 
 func (s *Server) task(w http.ResponseWriter, r *http.Request) error {

@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/gorilla/mux"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"zcache/internal/auth"
 	"zcache/internal/cache"
@@ -51,7 +49,7 @@ type Config struct {
 	Version     any // for /-/version
 	Mode        string
 	Offline     bool
-	Gatherer    prometheus.Gatherer
+	Gatherer    Gatherer
 	Logger      *slog.Logger
 	Now         func() time.Time
 }
@@ -200,9 +198,4 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(f.status)
 	w.Write(append(body, '\n'))
-}
-
-func (s *Server) metrics(w http.ResponseWriter, r *http.Request) error {
-	promhttp.HandlerFor(s.cfg.Gatherer, promhttp.HandlerOpts{}).ServeHTTP(w, r)
-	return nil
 }
