@@ -22,6 +22,8 @@ type watchedBody struct {
 	count  counter
 	end    func(error) // told once: nil after a whole body, not at all when the caller ended it
 
+	beyond func() bool // more came than was announced; nil: not known
+
 	timer  *time.Timer
 	err    error // what Read returns from now on
 	closed atomic.Bool
@@ -50,6 +52,8 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 // ended turns the error that ended the body into the caller's, and tells of it.
 func (b *watchedBody) ended(err error) error {
 	switch {
+	case err == io.EOF && b.beyond != nil && b.beyond():
+		err = errLonger
 	case err == io.EOF:
 		b.end(nil)
 		b.cancel(nil)

@@ -2,10 +2,12 @@ package origin
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -185,7 +187,13 @@ func (c *Config) newPool(dial dialFunc, proxy *url.URL, secure *tls.Config) pool
 
 func (c *Config) newTransport(dial dialFunc, proxy *url.URL, secure *tls.Config) *http.Transport {
 	rt := &http.Transport{
-		DialContext:            dial,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := dial(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return &measured{Conn: c}, nil
+		},
 		TLSClientConfig:        secure.Clone(),
 		TLSHandshakeTimeout:    c.TLS,
 		ResponseHeaderTimeout:  c.Header,

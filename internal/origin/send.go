@@ -64,6 +64,10 @@ func (t *Transport) send(req *http.Request, body *bodyView, to target, v *via) o
 		rc: resp.Body, ctx: ctx, parent: req.Context(), cancel: cancel, idle: t.conf.Idle,
 		name: to.name(), count: t.counter(v), end: func(error) {},
 	}
+	if c := trace.conn.Load(); c != nil && resp.ProtoMajor == 1 && resp.TLS == nil && resp.ContentLength > 0 && req.Method != http.MethodHead {
+		turn, length := int(trace.turn.Load()), resp.ContentLength
+		watched.beyond = func() bool { return c.beyond(turn, length) }
+	}
 	if v != nil {
 		watched.end = t.judgeResponse(req.Method, resp, v, trace.latency())
 	}
@@ -189,6 +193,8 @@ type trace struct {
 	now     func() time.Time
 	reached atomic.Int32
 	started atomic.Int64 // when the connection was there
+	conn    atomic.Pointer[measured]
+	turn    atomic.Int64
 }
 
 func (t *trace) reach(p phase) {
@@ -205,7 +211,11 @@ func (t *trace) hooks() *httptrace.ClientTrace {
 		DNSStart:          func(httptrace.DNSStartInfo) { t.reach(resolving) },
 		ConnectStart:      func(string, string) { t.reach(connecting) },
 		TLSHandshakeStart: func() { t.reach(inHandshake) },
-		GotConn: func(httptrace.GotConnInfo) {
+		GotConn: func(got httptrace.GotConnInfo) {
+			if c, ok := got.Conn.(*measured); ok {
+				t.turn.Store(int64(c.begin()))
+				t.conn.Store(c)
+			}
 			t.started.Store(t.now().UnixNano())
 			t.reach(connected)
 		},
