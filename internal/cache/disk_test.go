@@ -362,6 +362,20 @@ func TestHitsNeedNoDisk(t *testing.T) {
 	}
 }
 
+func TestASlowReaderDoesNotBringBackTheOldEntry(t *testing.T) {
+	tree := open(t, Config{})
+	put(t, tree, "/a", "old")
+	k := key(t, "/a")
+	turn := tree.table.look(k, nil, tree.Now()).turn
+	old, err := tree.loadAll(k)
+	must(t, err)
+	put(t, tree, "/a", "new") // while the reader had opened the old body and not yet told the table
+	tree.table.put(&slot{key: k, handles: old, checked: tree.Now(), complete: true}, turn)
+	if got := get(t, tree, "/a"); got != "new" {
+		t.Errorf("got %q, want the new entry", got)
+	}
+}
+
 func TestNoDescriptorIsNotTheEnd(t *testing.T) {
 	tree := open(t, Config{})
 	big := strings.Repeat("b", smallBody+1)

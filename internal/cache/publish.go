@@ -136,12 +136,15 @@ func (t *Tree) moveIn(temp, p place) (place, error) {
 				st, serr = t.root.Lstat(string(to))
 			}
 		}
-		var old remains
 		if serr == nil && regular(&st) {
-			old = t.remainsOf(to, &st)
+			old := t.remainsOf(to, &st)
+			if err = t.replace(temp, to); err == nil {
+				t.clear(old)
+			}
+		} else {
+			err = t.root.Rename(string(temp), string(to))
 		}
-		if err = t.root.Rename(string(temp), string(to)); err == nil {
-			t.clear(old)
+		if err == nil {
 			return to, nil
 		}
 		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EISDIR) && !errors.Is(err, unix.ENOTDIR) {
@@ -149,6 +152,29 @@ func (t *Tree) moveIn(temp, p place) (place, error) {
 		}
 	}
 	return "", err
+}
+
+// replace puts temp in the place of the body at to. A rename over a file makes ext4 write out the new one's data first, a
+// millisecond for a small body and much more for a large one, with the names locked; an exchange does not (1.05 ms and 0.06 ms a
+// body), and what may be torn by a loss of power is checked in any case.
+func (t *Tree) replace(temp, to place) error {
+	err := t.root.Exchange(string(temp), string(to))
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP) {
+		return t.root.Rename(string(temp), string(to))
+	}
+	if err != nil {
+		return err
+	}
+	err = t.root.Remove(string(temp))
+	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) {
+		// Somebody put a directory there since we looked: it goes back, and the caller looks again.
+		return errors.Join(unix.EISDIR, t.root.Exchange(string(temp), string(to)))
+	}
+	if err != nil {
+		// Published all the same. A leftover is no draft that could be taken for the new body: it has the old one's validators.
+		t.Logger.Warn("cannot remove a replaced body", "err", err)
+	}
+	return nil
 }
 
 // makeDirs makes the directory p and all above it.

@@ -435,6 +435,11 @@ func negative(t *testing.T, s cache.Store) {
 		t.Errorf("Remove = %d, %v, want the body and the negative entry", n, err)
 	}
 	WantNone(t, s, key, nil)
+	put(404, "gone", time.Hour)
+	put(200, "back", time.Minute)
+	if n, err := s.Remove(key, false); n != 1 || err != nil {
+		t.Errorf("Remove = %d, %v, want the body alone, for it outdated the negative entry", n, err)
+	}
 }
 
 func freshened(t *testing.T, s cache.Store) {
