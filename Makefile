@@ -47,8 +47,8 @@ fuzz-short: ## every fuzz test for FUZZTIME
 conformance: build ## the public HTTP cache test suite; CACHE_TESTS names a checkout of it
 	@scripts/conformance.sh bin/zcache
 
-bench: ## benchmarks; never part of the tests
-	$(GO) test -run '^$$' -bench . -benchmem $(PKG)
+bench: ## hits, misses and the stampede beside nginx, as ratios; never part of the tests
+	@bench/run.sh
 
 clean:
 	rm -rf bin

@@ -81,6 +81,7 @@ func TestADocumentThatHasChildrenKeepsBoth(t *testing.T) {
 				get(t, z.url+pkg+suffix).whole(t, what, want[suffix]).is(t, what, 200, verdict)
 			}
 		}
+		z.published("up", fmt.Sprintf("pkg%d/__content", i), int64(len(doc)))
 		if got, ok := z.held("up", fmt.Sprintf("pkg%d/__content", i)); !ok || !bytes.Equal(got, doc) {
 			t.Errorf("order %q: __content = %q, %v; want the document", order, got, ok)
 		}

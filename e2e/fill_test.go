@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -22,9 +23,14 @@ func TestAKilledFillIsResumedAndNeverTorn(t *testing.T) {
 		readPrefix(t, resp.Body, "big.bin", moment)
 		z.kill9()
 		resp.Body.Close()
-		z.noEntry("up", "big.bin")
+		wholeOrNothing := func(when string) {
+			if info, err := os.Stat(z.path("up", "big.bin")); err == nil && (moment < 180*mib || info.Size() != bigSize) {
+				t.Fatalf("%s the kill at %d bytes, %d bytes are published", when, moment, info.Size())
+			}
+		}
+		wholeOrNothing("after")
 		z.again()
-		z.noEntry("up", "big.bin")
+		wholeOrNothing("after a restart from")
 		if got := rl.count("/big.bin"); got != i+1 {
 			t.Fatalf("after %d kills the origin saw %d requests, want %d", i+1, got, i+1)
 		}
@@ -94,8 +100,9 @@ func TestAnUpstreamThatCutsEveryConnectionStillGivesOneWholeBody(t *testing.T) {
 			t.Errorf("request %d had Range %q and If-Range %q, want both", i+1, r.Header.Get("Range"), r.Header.Get("If-Range"))
 		}
 	}
-	if got, want := rl.count("/big.bin"), bigSize/(5*mib); got > want+2 {
-		t.Errorf("the origin was asked %d times, want about %d: each connection has its 5 MiB to give", got, want)
+	// A reset takes with it what was still on its way, so a connection gives less than its 5 MiB.
+	if got, want := rl.count("/big.bin"), bigSize/(5*mib); got > 2*want {
+		t.Errorf("the origin was asked %d times, want not much more than %d", got, want)
 	}
 	z.published("up", "big.bin", bigSize)
 	get(t, z.url+"/up/big.bin", "Range: bytes=0-9").is(t, "afterwards", http.StatusPartialContent, "HIT")
@@ -119,9 +126,13 @@ func TestAClientThatLeavesAtAnyPercentLeavesNoHole(t *testing.T) {
 	for percent := range 100 {
 		path := fmt.Sprintf("/leave/%d.bin", percent)
 		g := gates[path]
-		resp := begin(t, z.url+"/up"+path)
-		readPrefix(t, resp.Body, "mid.bin", g.at)
-		resp.Body.Close()
+		if percent == 0 {
+			leaveUnanswered(t, z.addr, "/up"+path, func() bool { return rl.count(path) == 1 })
+		} else {
+			resp := begin(t, z.url+"/up"+path)
+			readPrefix(t, resp.Body, "mid.bin", g.at)
+			resp.Body.Close()
+		}
 		close(g.left)
 		z.published("up", path, midSize)
 		d, resp, err := download(t, z.url+"/up"+path)
@@ -133,6 +144,18 @@ func TestAClientThatLeavesAtAnyPercentLeavesNoHole(t *testing.T) {
 		}
 		_ = os.Remove(z.path("up", path)) // 2 GiB in all would only warm the disk
 	}
+}
+
+// leaveUnanswered asks for something and goes once the origin was asked, without a byte of the answer.
+func leaveUnanswered(t testing.TB, addr, path string, asked func() bool) {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", path, addr)
+	eventually(t, waitShort, "the origin is asked", func() (bool, string) { return asked(), "" })
 }
 
 type gate struct {

@@ -124,7 +124,7 @@ func TestRedirectsUnderTheHubAreRewrittenAndOthersFollowed(t *testing.T) {
 		}
 		w.reply(r, 200, "file", "Cache-Control: max-age=600")
 	})
-	z := start(t, "--upstream", "up="+o.url+"/pub", "--proxy-allow-host", elsewhere.addr)
+	z := start(t, "--upstream", "up="+o.url+"/pub", "--proxy-allow-host", elsewhere.addr, "--proxy-allow-host", o.addr)
 	for _, row := range []struct{ path, location string }{
 		{"/same", "/up/file"}, {"/absolute", "/up/file"}, {"/relative", "/up/file"}, {"/dir", "/up/dir/"}, {"/query", "/up/file?x=1"},
 	} {

@@ -86,8 +86,8 @@ func TestOddNamesGetTheirOwnEntryOrAClearNo(t *testing.T) {
 				if a.Status != 200 || !bytes.Equal(got, unescaped(want)) {
 					t.Errorf("%s = %d %s, want what the origin says of it", what, a.Status, clip(a.Body))
 				}
-				if state == "held" && a.cache() != "HIT" {
-					t.Errorf("%s: X-Cache %q, want HIT", what, a.cache())
+				if state == "held" {
+					a.is(t, what, 200, "HIT")
 				}
 			}
 			if row.disk != "" && prefix == "/up" {
@@ -133,8 +133,8 @@ func TestNoSpellingOfAParentLeavesTheHub(t *testing.T) {
 			if a.Status >= 500 {
 				t.Errorf("%q = %d, want an entry or 400", request, a.Status)
 			}
-			if strings.Contains(up, "..") && !strings.ContainsAny(up, ";%") && up != "...." && a.Status != http.StatusBadRequest {
-				t.Errorf("%q = %d %s, want 400", request, a.Status, clip(a.Body))
+			if strings.Contains(up, "..") && !strings.ContainsAny(up, ";%") && up != "...." && a.Status != http.StatusBadRequest && !(a.Status == http.StatusNotFound && strings.HasPrefix(form, "/UP")) {
+				t.Errorf("%q = %d %s, want 400, or 404 where no hub could be meant", request, a.Status, clip(a.Body))
 			}
 		}
 	}

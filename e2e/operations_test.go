@@ -271,8 +271,9 @@ func TestReloadTakesANewConfigurationOrKeepsTheOld(t *testing.T) {
 func TestEveryRequestIsALineOfTheLog(t *testing.T) {
 	o := lifetimes(t)
 	z := start(t, "--log-format", "json", "--upstream", "up="+o.url)
-	a := get(t, z.url+"/up/max-age=600/x?token=1", "X-Request-ID: my-own-id")
-	get(t, z.url+"/up/max-age=600/x?token=1")
+	a := get(t, z.url+"/up/max-age=600/x", "X-Request-ID: my-own-id")
+	z.published("up", "max-age=600/x", int64(len(a.Body)))
+	get(t, z.url+"/up/max-age=600/x")
 	id := a.Header.Get("X-Request-ID")
 	z.stop()
 	var lines []map[string]any

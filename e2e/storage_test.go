@@ -83,6 +83,31 @@ func TestAFullDiskMeansPassThroughNotErrors(t *testing.T) {
 	z.published("up", "5.bin", int64(len(body)))
 }
 
+// Somebody else may fill the disk while a body of known length is on its way.
+func TestADiskThatFillsUpUnderAFillCostsTheClientNothing(t *testing.T) {
+	n := startNginx(t, "")
+	rl := startRelay(t, n.url)
+	reached, release := make(chan struct{}), make(chan struct{})
+	rl.before = func(r *request, sent int64) {
+		if r.Nth == 1 && sent == 5*mib {
+			close(reached)
+			<-release
+		}
+	}
+	disk := smallDisk(t, 48*mib)
+	z := start(t, "--upstream", "up="+rl.url, "--root", filepath.Join(disk, "root"))
+	resp := begin(t, z.url+"/up/mid.bin")
+	defer resp.Body.Close()
+	<-reached
+	fill(t, filepath.Join(disk, "ballast"))
+	close(release)
+	if d, err := digestOf(resp.Body); d != bodies["mid.bin"].digest || err != nil {
+		t.Errorf("the client got %d bytes, %v; want %d", d.n, err, midSize)
+	}
+	z.noEntry("up", "mid.bin")
+	z.ready(http.StatusServiceUnavailable)
+}
+
 // fill writes a file until its disk takes no more.
 func fill(t testing.TB, path string) {
 	t.Helper()

@@ -48,7 +48,8 @@ type Answer struct {
 	// Live says that the body may still be growing or on its way, so what is there should be flushed to the client at once.
 	Live bool
 
-	entry *cache.Entry
+	entry  *cache.Entry
+	flight *flight // that the body comes from, if it is still coming
 }
 
 // Close releases the body.
@@ -163,6 +164,9 @@ func (b *follower) Read(p []byte) (int, error) {
 	}
 	n, err := b.sec.Read(p)
 	b.off += int64(n)
+	if err != nil && b.complete() {
+		return n, io.EOF
+	}
 	if err == nil || !errors.Is(err, errStorage) {
 		return n, err
 	}
@@ -182,6 +186,9 @@ func (b *follower) SendTo(dst *net.TCPConn) (int64, error) {
 	}
 	n, err := b.sec.SendTo(dst)
 	b.off += n
+	if err != nil && errors.Is(err, errStorage) && b.complete() {
+		return n, nil
+	}
 	if err == nil || !errors.Is(err, errStorage) {
 		return n, err
 	}
@@ -192,8 +199,11 @@ func (b *follower) SendTo(dst *net.TCPConn) (int64, error) {
 	return n + m, err
 }
 
+// complete says that all of the body was read: what went wrong after it, at publishing, is no affair of its readers.
+func (b *follower) complete() bool { return b.off == b.fl.whole.Load() }
+
 func (b *follower) carryOn() error {
-	rest, err := b.f.tail(b.ctx, b.req, b.fl.meta, b.off, b.end)
+	rest, err := b.f.rest(b.ctx, b.req, b.fl.meta, b.off, b.end)
 	if err != nil {
 		return fmt.Errorf("carry on at %d: %w", b.off, err)
 	}

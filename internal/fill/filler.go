@@ -73,6 +73,7 @@ type Filler struct {
 	wg     sync.WaitGroup
 
 	mu      sync.Mutex
+	closed  bool
 	flights map[cache.Key]*flight
 	solo    map[*flight]bool
 	passing map[cache.Key]time.Time // Keys whose last answer could not be shared: nobody waits for them
@@ -103,6 +104,9 @@ func New(cfg Config) *Filler {
 
 // Close suspends all flights: their drafts are kept and taken up by the next fill. It returns when they have ended.
 func (f *Filler) Close() {
+	f.mu.Lock()
+	f.closed = true
+	f.mu.Unlock()
 	f.cancel(ErrStopping)
 	f.wg.Wait()
 }
@@ -127,7 +131,7 @@ func (f *Filler) Get(ctx context.Context, r *Request) (*Answer, error) {
 		}
 		return f.miss(ctx, r, want, policy)
 	}
-	if pin, ok := clientPin(r.Header); ok && entry.Meta.Status == http.StatusOK && !entry.Adopted && pin != entry.Meta.SHA256 && !policy.Offline {
+	if pin, ok := clientPin(r.Header); ok && r.Method == http.MethodGet && !want.OnlyIfCached && entry.Meta.Status == http.StatusOK && !entry.Adopted && pin != entry.Meta.SHA256 && !policy.Offline {
 		entry.Close()
 		return f.alone(ctx, r, policy, "request")
 	}
@@ -140,7 +144,7 @@ func (f *Filler) Get(ctx context.Context, r *Request) (*Answer, error) {
 	case Revalidate:
 		return f.revalidate(ctx, r, entry, plan, policy)
 	case ServeStale:
-		f.Refresh(r)
+		f.refresh(r, policy, entry.Meta.Received)
 		a := f.fromEntry(entry, entry.Meta, r, plan.Verdict)
 		a.Outcome.Cache, a.Outcome.Hit = Updating, true
 		return a, nil
@@ -167,7 +171,7 @@ func (f *Filler) miss(ctx context.Context, r *Request, want freshness.Request, p
 		return f.forward(ctx, r, policy, "uri-miss")
 	case policy.OnMiss == RedirectMiss && r.collapsible(want):
 		if to := f.cfg.Upstream(r.Key); to != "" {
-			f.Refresh(r)
+			f.refresh(r, policy, time.Time{})
 			return &Answer{
 				Status:  http.StatusFound,
 				Header:  http.Header{"Location": {to}, "Cache-Control": {"no-store"}, "Content-Length": {"0"}},
@@ -175,7 +179,7 @@ func (f *Filler) miss(ctx context.Context, r *Request, want freshness.Request, p
 			}, nil
 		}
 	}
-	fl, leads := f.join(r, want, policy)
+	fl, leads := f.join(r, want, policy, time.Time{})
 	defer fl.release()
 	if err := fl.wait(ctx, r, leads, nil); err != nil {
 		fl.leave(leads)
@@ -195,15 +199,14 @@ func (f *Filler) revalidate(ctx context.Context, r *Request, entry *cache.Entry,
 		return f.confirmByHead(ctx, r, entry, plan, policy)
 	}
 	want := freshness.ParseRequest(r.Header)
-	fl, leads := f.join(r, want, policy)
-	defer fl.release()
-	var patience <-chan time.Time
-	if mayStale {
-		t := time.NewTimer(f.cfg.FirstByte)
-		defer t.Stop()
-		patience = t.C
+	fl, leads := f.join(r, want, policy, entry.Meta.Received)
+	defer func() { fl.release() }()
+	err := f.await(ctx, r, fl, leads, mayStale)
+	if err == nil && !leads && !fl.suits(r) {
+		fl.release()
+		fl, leads = f.start(r, policy), true
+		err = f.await(ctx, r, fl, leads, mayStale)
 	}
-	err := fl.wait(ctx, r, leads, patience)
 	if err == nil && fl.result() == failed {
 		if mayStale && (fl.status == 0 || plan.Verdict.OnError(policy.Rule, true)) {
 			err = fl.err
@@ -223,15 +226,27 @@ func (f *Filler) revalidate(ctx context.Context, r *Request, entry *cache.Entry,
 		return a, nil
 	}
 	if m, ok := fl.confirms(entry); ok {
-		v := freshness.Judge(m, policy.Rule, f.cfg.Now())
+		v := judge(m, false, policy.Rule, f.cfg.Now())
 		v.Omit = nil // the origin has just vouched for them
 		a := f.fromEntry(entry, m, r, v)
 		a.Outcome.Cache, a.Outcome.Hit = Revalidated, false
-		a.Outcome.Fwd, a.Outcome.FwdStatus, a.Outcome.Collapsed = fwd, http.StatusNotModified, !leads
+		a.Outcome.Fwd, a.Outcome.FwdStatus, a.Outcome.Collapsed = fwd, fl.status, !leads
 		return a, nil
 	}
 	entry.Close()
 	return f.settle(ctx, r, fl, leads, policy, fwd)
+}
+
+// await waits for a flight's outcome; with a copy that may stand in, no longer than the upstream has to start answering. That time runs from the
+// start of the flight: of those who ask while an upstream hangs, only the first ones wait for it.
+func (f *Filler) await(ctx context.Context, r *Request, fl *flight, leads, mayStale bool) error {
+	var patience <-chan time.Time
+	if mayStale {
+		t := time.NewTimer(f.cfg.FirstByte - f.cfg.Now().Sub(fl.started))
+		defer t.Stop()
+		patience = t.C
+	}
+	return fl.wait(ctx, r, leads, patience)
 }
 
 // errSlow says that the origin did not start answering in time.
@@ -252,6 +267,10 @@ func detail(err error) string {
 func (f *Filler) settle(ctx context.Context, r *Request, fl *flight, leads bool, policy Policy, fwd string) (*Answer, error) {
 	switch fl.result() {
 	case failed:
+		if !leads && fl.status != 0 {
+			// The origin answered with an error in place of which somebody else's copy was served. This request has none and gets the error itself.
+			return f.alone(ctx, r, policy, fwd)
+		}
 		return nil, fl.err
 	case passed:
 		if leads {
@@ -265,9 +284,13 @@ func (f *Filler) settle(ctx context.Context, r *Request, fl *flight, leads bool,
 	case confirmed:
 		// It was confirmed for those who held it; this request came by when it was not, or holds another.
 		if entry, err := f.store.Open(r.Key, r.Header); err == nil {
-			v := freshness.Judge(entry.Meta, policy.Rule, f.cfg.Now())
+			v := judge(entry.Meta, entry.Adopted, policy.Rule, f.cfg.Now())
 			a := f.fromEntry(entry, entry.Meta, r, v)
-			a.Outcome = Outcome{Cache: Revalidated, Fwd: fwd, FwdStatus: http.StatusNotModified, Collapsed: !leads, TTL: v.Lifetime - v.Age}
+			if fl.status == 0 { // it came while this request was on its way here: the origin was not asked again
+				a.Outcome.Cache, a.Outcome.Hit, a.Outcome.Collapsed = Hit, true, !leads
+				return a, nil
+			}
+			a.Outcome = Outcome{Cache: Revalidated, Fwd: fwd, FwdStatus: fl.status, Collapsed: !leads, TTL: v.Lifetime - v.Age}
 			return a, nil
 		}
 		return f.alone(ctx, r, policy, fwd)
@@ -285,7 +308,7 @@ func (f *Filler) settle(ctx context.Context, r *Request, fl *flight, leads bool,
 
 // alone fetches for one client what could not be shared.
 func (f *Filler) alone(ctx context.Context, r *Request, policy Policy, fwd string) (*Answer, error) {
-	fl := f.start(r, policy, false)
+	fl := f.start(r, policy)
 	defer fl.release()
 	if err := fl.wait(ctx, r, true, nil); err != nil {
 		fl.leave(true)
@@ -315,6 +338,6 @@ func (f *Filler) follow(ctx context.Context, r *Request, fl *flight, leads bool,
 	a := compose(reply, func(off, end int64) section {
 		return &follower{ctx: ctx, f: f, fl: fl, req: r, sec: fl.draft.Section(ctx, off, end), off: off, end: end}
 	})
-	a.URL, a.Outcome, a.Live = fl.meta.URL, outcome, true
+	a.URL, a.Outcome, a.Live, a.flight = fl.meta.URL, outcome, true, fl
 	return a, nil
 }

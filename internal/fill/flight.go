@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -44,7 +45,12 @@ type flight struct {
 	shared  bool // others may join
 	started time.Time
 	readers atomic.Int64
-	purged  atomic.Bool // what comes must not be published
+	after   time.Time // a fresh entry that came later than this is as good as the trip
+	// ending is held while the fill is published or given up, so that a purge comes before or after that and never between.
+	ending sync.Mutex
+	purged bool // under ending: what comes must not be published
+	// whole is the length of the body once all of it is in the draft; negative before.
+	whole atomic.Int64
 	// refs counts who may yet want to read: the flight itself, and everyone who joined, until release. The last one closes
 	// open, which keeps the draft readable although it may have been published meanwhile.
 	refs atomic.Int64
@@ -68,17 +74,17 @@ type flight struct {
 // passFor is how long nobody waits for a Key whose answer could not be shared.
 const passFor = 10 * time.Second
 
-// join returns the flight of the request's Key, starting one if need be; the caller releases it. leads says that the answer is this request's own should it turn out
-// that it cannot be shared.
-func (f *Filler) join(r *Request, want freshness.Request, policy Policy) (fl *flight, leads bool) {
+// join returns the flight of the request's Key, starting one if need be; the caller releases it. leads says that the answer is this request's own
+// should it turn out that it cannot be shared. after is when the caller's copy was received, zero without one.
+func (f *Filler) join(r *Request, want freshness.Request, policy Policy, after time.Time) (fl *flight, leads bool) {
 	if !r.collapsible(want) {
-		return f.start(r, policy, false), true
+		return f.start(r, policy), true
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if until, ok := f.passing[r.Key]; ok {
 		if f.cfg.Now().Before(until) {
-			return f.startLocked(r, policy, false), true
+			return f.startLocked(r, policy, false, after), true
 		}
 		delete(f.passing, r.Key)
 	}
@@ -86,25 +92,35 @@ func (f *Filler) join(r *Request, want freshness.Request, policy Policy) (fl *fl
 		fl.refs.Add(1) // it is on the map, so the flight itself has not released it
 		return fl, false
 	}
-	return f.startLocked(r, policy, true), true
+	return f.startLocked(r, policy, true, after), true
 }
 
-func (f *Filler) start(r *Request, policy Policy, shared bool) *flight {
+// start starts a flight for one client alone.
+func (f *Filler) start(r *Request, policy Policy) *flight {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.startLocked(r, policy, shared)
+	return f.startLocked(r, policy, false, time.Time{})
 }
 
-func (f *Filler) startLocked(r *Request, policy Policy, shared bool) *flight {
+func (f *Filler) startLocked(r *Request, policy Policy, shared bool, after time.Time) *flight {
 	fl := &flight{
 		// The flight outlives the client's request: it keeps a copy of its fields, nothing else.
 		trip:   trip{key: r.Key, policy: policy, header: r.Header.Clone(), interims: make(chan interim, 8)},
-		shared: shared, started: f.cfg.Now(),
+		shared: shared, started: f.cfg.Now(), after: after,
 		head: make(chan struct{}), gone: make(chan struct{}),
 		body: make(chan *http.Response), end: make(chan struct{}),
 	}
+	fl.whole.Store(-1)
 	fl.refs.Store(2)
 	fl.ctx, fl.cancel = context.WithCancelCause(f.ctx)
+	if f.closed {
+		fl.outcome, fl.err, fl.wrong = failed, ErrStopping, ErrStopping
+		fl.cancel(nil)
+		close(fl.head)
+		close(fl.end)
+		fl.release()
+		return fl
+	}
 	if shared {
 		f.flights[r.Key] = fl
 	} else {
@@ -211,7 +227,12 @@ func (fl *flight) wait(ctx context.Context, r *Request, leads bool, patience <-c
 				return nil
 			}
 		case <-patience:
-			return errSlow
+			select {
+			case <-fl.head:
+				patience = nil
+			default:
+				return errSlow
+			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -229,6 +250,11 @@ func (fl *flight) landed(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// suits says that what came of the flight is of use to a request that did not start it.
+func (fl *flight) suits(r *Request) bool {
+	return fl.outcome != passed && (fl.outcome != filling || fl.meta.Selects(r.Header))
 }
 
 // result may be called once head is closed.

@@ -2,11 +2,13 @@ package fill
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -20,13 +22,16 @@ func (f *Filler) forward(ctx context.Context, r *Request, policy Policy, fwd str
 	if policy.Offline {
 		return nil, ErrOffline
 	}
-	if f.store == nil && freshness.ParseRequest(r.Header).OnlyIfCached {
+	if fwd == "bypass" && freshness.ParseRequest(r.Header).OnlyIfCached {
 		return nil, ErrOnlyIfCached
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	detach := context.AfterFunc(f.ctx, func() { stop(ErrStopping) })
 	resp, err := f.send(ctx, r, policy)
 	if err != nil {
+		if errors.Is(context.Cause(ctx), ErrStopping) {
+			err = ErrStopping
+		}
 		detach()
 		stop(nil)
 		return nil, err
@@ -89,6 +94,9 @@ func (f *Filler) send(ctx context.Context, r *Request, policy Policy) (*http.Res
 		}
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
+	if err := final(resp); err != nil {
+		return nil, err
+	}
 	return resp, nil
 }
 
@@ -130,6 +138,8 @@ func (f *Filler) invalidate(r *Request, resp *http.Response) {
 			keys = append(keys, key)
 		}
 	}
+	// What is on its way may be from before the change.
+	f.detach(func(k cache.Key) bool { return slices.Contains(keys, k) })
 	for _, key := range keys {
 		f.Invalidate(key, r.Header)
 	}
@@ -142,6 +152,9 @@ func (f *Filler) Invalidate(key cache.Key, header http.Header) {
 		return
 	}
 	defer entry.Close()
+	if entry.Adopted {
+		return // it needs its origin's word anyway
+	}
 	if len(entry.Meta.Vary) > 0 || entry.Meta.Status != http.StatusOK {
 		f.remove(key)
 		return
@@ -186,9 +199,7 @@ func (f *Filler) confirmByHead(ctx context.Context, r *Request, entry *cache.Ent
 		// RFC 9111 section 4.3.5: the fields of a HEAD freshen what they do not contradict.
 		resp.Body.Close()
 		m.Limit = got.limit
-		if err := f.store.Freshen(entry, m); err != nil {
-			f.log.Warn("freshen entry", "key", r.Key.String(), "error", err)
-		}
+		f.freshen(entry, m, &trip{key: r.Key, policy: policy, header: r.Header})
 		a := f.fromEntry(entry, m, r, freshness.Judge(m, policy.Rule, f.cfg.Now()))
 		a.Outcome.Cache, a.Outcome.Fwd, a.Outcome.FwdStatus = Revalidated, "stale", resp.StatusCode
 		return a, nil
@@ -216,7 +227,7 @@ func (f *Filler) far(ctx context.Context, r *Request, m *cache.Meta, reply Reply
 		return nil
 	}
 	want := reply.Ranges[0]
-	body, err := f.tail(ctx, r, m, want.Off, want.Off+want.N)
+	body, err := f.tail(ctx, r, m, want)
 	if err != nil {
 		return nil
 	}
@@ -226,34 +237,64 @@ func (f *Filler) far(ctx context.Context, r *Request, m *cache.Meta, reply Reply
 	}
 }
 
-// tail fetches [off, end) of the representation that m describes; end < 0 means to its end.
-func (f *Filler) tail(ctx context.Context, r *Request, m *cache.Meta, off, end int64) (io.ReadCloser, error) {
-	v := strong(m)
-	if v == "" || m.Size < 0 {
-		return nil, fmt.Errorf("%w: no strong validator", errChanged)
-	}
-	if end < 0 {
-		end = m.Size
-	}
-	policy := f.cfg.Policy(r.Key)
-	condition := http.Header{"If-Range": {v}, "Range": {"bytes=" + strconv.FormatInt(off, 10) + "-" + strconv.FormatInt(end-1, 10)}}
-	got, err := f.fetch(ctx, &trip{key: r.Key, policy: policy, header: r.Header}, http.MethodGet, condition)
+// tail fetches a stretch of the representation that m describes by a request of its own; nothing else than that stretch will do.
+func (f *Filler) tail(ctx context.Context, r *Request, m *cache.Meta, want Range) (io.ReadCloser, error) {
+	got, err := f.again(ctx, r, m, &want)
 	if err != nil {
 		return nil, err
 	}
 	resp := got.resp
-	switch {
-	case resp.StatusCode == http.StatusPartialContent && sameAs(resp, m) && resp.Header.Get("Content-Range") == contentRange(Range{off, end - off}, m.Size):
-		return &exactly{resp.Body, end - off}, nil
-	case resp.StatusCode == http.StatusOK && sameAs(resp, m):
+	if resp.StatusCode != http.StatusPartialContent || !sameAs(r.Key.Name(), resp, m) || resp.Header.Get("Content-Range") != contentRange(want, m.Size) {
+		resp.Body.Close()
+		return nil, errChanged
+	}
+	return &exactly{resp.Body, want.N}, nil
+}
+
+// rest is tail for a client that was already given all up to off: it also takes the whole representation and passes over what it has. end < 0 means
+// to the end.
+func (f *Filler) rest(ctx context.Context, r *Request, m *cache.Meta, off, end int64) (io.ReadCloser, error) {
+	var want *Range
+	if m.Size >= 0 {
+		if end < 0 {
+			end = m.Size
+		}
+		want = &Range{off, end - off}
+	}
+	got, err := f.again(ctx, r, m, want)
+	if err != nil {
+		return nil, err
+	}
+	resp := got.resp
+	switch same := sameAs(r.Key.Name(), resp, m); {
+	case same && want != nil && resp.StatusCode == http.StatusPartialContent && resp.Header.Get("Content-Range") == contentRange(*want, m.Size):
+		return &exactly{resp.Body, want.N}, nil
+	case same && resp.StatusCode == http.StatusOK:
 		if _, err := io.CopyN(io.Discard, resp.Body, off); err != nil {
 			resp.Body.Close()
 			return nil, err
+		}
+		if end < 0 {
+			return resp.Body, nil
 		}
 		return &exactly{resp.Body, end - off}, nil
 	}
 	resp.Body.Close()
 	return nil, errChanged
+}
+
+// again asks for the representation that m describes, or a part of it, on behalf of one client.
+func (f *Filler) again(ctx context.Context, r *Request, m *cache.Meta, want *Range) (*fetched, error) {
+	v := strong(m)
+	if v == "" {
+		return nil, fmt.Errorf("%w: no strong validator", errChanged)
+	}
+	var condition http.Header
+	if want != nil {
+		last := strconv.FormatInt(want.Off+want.N-1, 10)
+		condition = http.Header{"If-Range": {v}, "Range": {"bytes=" + strconv.FormatInt(want.Off, 10) + "-" + last}}
+	}
+	return f.fetch(ctx, &trip{key: r.Key, policy: f.cfg.Policy(r.Key), header: r.Header}, http.MethodGet, condition)
 }
 
 // exactly reads n bytes; fewer are an error.

@@ -13,7 +13,18 @@ import (
 
 // Refresh starts a flight for the request behind everybody's back, unless one is under way.
 func (f *Filler) Refresh(r *Request) {
-	fl, leads := f.join(&Request{Key: r.Key, Method: http.MethodGet, Header: plain(r.Header)}, freshness.Request{}, f.cfg.Policy(r.Key))
+	f.refresh(r, f.cfg.Policy(r.Key), f.cfg.Now())
+}
+
+// refresh is Refresh for a caller whose copy was received at after.
+func (f *Filler) refresh(r *Request, policy Policy, after time.Time) {
+	f.mu.Lock()
+	until, passing := f.passing[r.Key]
+	f.mu.Unlock()
+	if passing && f.cfg.Now().Before(until) {
+		return // what came last could not be kept, and nobody waits for this: asking again at every touch would be a flood
+	}
+	fl, leads := f.join(&Request{Key: r.Key, Method: http.MethodGet, Header: plain(r.Header)}, freshness.Request{}, policy, after)
 	fl.leave(leads)
 	fl.release()
 }
@@ -39,12 +50,18 @@ func (f *Filler) Ensure(ctx context.Context, key cache.Key) (Outcome, error) {
 	}
 	outcome, status := a.Outcome, a.Status
 	a.Close()
-	f.mu.Lock()
-	fl := f.flights[key]
-	f.mu.Unlock()
-	if fl != nil && outcome.Fwd != "" {
+	fl := a.flight
+	if fl == nil && outcome.Fwd != "" { // a redirect, or a copy in place of a slow origin's answer
+		f.mu.Lock()
+		fl = f.flights[key]
+		f.mu.Unlock()
+	}
+	if fl != nil {
 		if err := fl.landed(ctx); err != nil {
 			return outcome, err
+		}
+		if fl.wrong != nil {
+			return outcome, fl.wrong
 		}
 	}
 	if status >= 400 {
@@ -69,21 +86,32 @@ func (f *Filler) Purge(key cache.Key, recursive bool) (int, error) {
 	if f.store == nil {
 		return 0, nil
 	}
+	f.detach(func(k cache.Key) bool { return k == key || recursive && k.Under(key) })
+	return f.store.Remove(key, recursive)
+}
+
+// detach keeps what is under way for some Keys from being published and joined. When it returns, such a fill is either published already or
+// never will be.
+func (f *Filler) detach(hit func(cache.Key) bool) {
+	var under []*flight
 	f.mu.Lock()
-	hit := func(k cache.Key) bool { return k == key || recursive && k.Under(key) }
 	for k, fl := range f.flights {
 		if hit(k) {
 			delete(f.flights, k)
-			fl.purged.Store(true)
+			under = append(under, fl)
 		}
 	}
 	for fl := range f.solo {
 		if hit(fl.key) {
-			fl.purged.Store(true)
+			under = append(under, fl)
 		}
 	}
 	f.mu.Unlock()
-	return f.store.Remove(key, recursive)
+	for _, fl := range under {
+		fl.ending.Lock()
+		fl.purged = true
+		fl.ending.Unlock()
+	}
 }
 
 // FlightInfo tells of a flight under way.

@@ -24,10 +24,20 @@ type Plan struct {
 	Verdict freshness.Verdict
 }
 
+// judge is freshness.Judge but for an entry that an unsafe request has invalidated, which Limit 0 marks: it needs its origin's word before any
+// further use, whatever lifetime, class or leave to serve it stale it came with (RFC 9111 section 4.4).
+func judge(m *cache.Meta, adopted bool, rule freshness.Rule, now time.Time) freshness.Verdict {
+	v := freshness.Judge(m, rule, now)
+	if m.Limit == 0 && !adopted {
+		v.Fresh, v.MustRevalidate = false, true
+	}
+	return v
+}
+
 // Decide says what a request with these fields gets of a held entry, without I/O (RFC 9111 sections 4 and 5.2.1). An adopted entry is never
 // taken at its word: its origin has to know it first, unless the hub is off line.
 func Decide(m *cache.Meta, adopted bool, request freshness.Request, rule freshness.Rule, now time.Time) Plan {
-	v := freshness.Judge(m, rule, now)
+	v := judge(m, adopted, rule, now)
 	p := Plan{Verdict: v}
 	fresh := v.Fresh && !adopted
 	why := "stale"
@@ -55,7 +65,7 @@ func Decide(m *cache.Meta, adopted bool, request freshness.Request, rule freshne
 		p.Action, p.Why = Serve, v.By
 	case request.OnlyIfCached:
 		p.Action, p.Why = Refuse, "only-if-cached"
-	case why == "stale" && v.WhileRevalidating():
+	case why == "stale" && v.WhileRevalidating() && rule.Class != freshness.ClassIndex && !m.Provisional:
 		p.Action, p.Why = ServeStale, "stale-while-revalidate"
 	default:
 		p.Action, p.Why = Revalidate, why

@@ -30,7 +30,7 @@ var hopByHop = []string{
 // misleading are request fields that speak of another URL, method or client than the request's own. An origin that heeds them would answer
 // something else than the Key says, and everybody would get it.
 var misleading = []string{
-	"Forwarded", "X-Original-Url", "X-Rewrite-Url", "X-Real-Ip", "X-Http-Method", "X-Http-Method-Override", "X-Method-Override",
+	"Forwarded", "X-Original-Url", "X-Rewrite-Url", "X-Real-Ip", "X-Method-Override",
 }
 
 var conditionals = []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "Range"}
@@ -59,7 +59,7 @@ func endToEnd(h http.Header) http.Header {
 func outgoing(h http.Header, whole bool) http.Header {
 	out := endToEnd(h)
 	for name := range out {
-		if strings.HasPrefix(name, "X-Forwarded-") {
+		if strings.HasPrefix(name, "X-Forwarded-") || strings.HasPrefix(name, "X-Http-Method") {
 			delete(out, name)
 		}
 	}
@@ -76,8 +76,10 @@ func outgoing(h http.Header, whole bool) http.Header {
 	return out
 }
 
-// collapsible says that the request may share an answer that was fetched for another one.
+// collapsible says that the request may share an answer that was fetched for another one. One that names the digest it wants may not: a wrong name
+// would end the fill for everybody.
 func (r *Request) collapsible(d freshness.Request) bool {
-	return r.Method == http.MethodGet && r.Body == nil && !d.NoStore && !d.NoCache &&
+	_, pinned := clientPin(r.Header)
+	return r.Method == http.MethodGet && r.Body == nil && !d.NoStore && !d.NoCache && !pinned &&
 		len(r.Header["Authorization"]) == 0 && len(r.Header["Cookie"]) == 0
 }

@@ -2,14 +2,19 @@ package freshness
 
 import (
 	"net/http"
+	"strconv"
 	"time"
 
 	"zcache/internal/cache"
 )
 
 // Condition returns the fields that ask the origin whether m still stands (RFC 9111 section 4.3.1), or nil when m has no validator
-// that the rule lets it use. The stored validators are sent back byte for byte: origins compare them as strings.
+// that the rule lets it use. The stored validators are sent back byte for byte: origins compare them as strings. A body
+// whose length nothing vouches for has no condition: a 304 would not tell that its end is missing.
 func Condition(m *cache.Meta, rule Rule) http.Header {
+	if m.Provisional {
+		return nil
+	}
 	h := http.Header{}
 	if etag := m.Header.Get("Etag"); etag != "" && (rule.Validation == ValidateBoth || rule.Validation == ValidateETag) {
 		h.Set("If-None-Match", etag)
@@ -24,15 +29,19 @@ func Condition(m *cache.Meta, rule Rule) http.Header {
 }
 
 // keep are the fields of a stored response that a 304 does not update: they describe the body that is kept, not the message
-// that confirmed it (RFC 9111 section 3.2).
+// that confirmed it (RFC 9111 section 3.2). The entity tag is among them: where it differs from the stored one and still means the same
+// representation, one of the two is weak, and a strong tag must not come to name a body that it was not given for.
 var keep = map[string]bool{
-	"Content-Length": true, "Content-Encoding": true, "Content-Range": true, "Transfer-Encoding": true,
+	"Content-Length": true, "Content-Encoding": true, "Content-Range": true, "Transfer-Encoding": true, "Etag": true,
 }
 
 // Freshen returns m as the 304 with these fields makes it (RFC 9111 section 4.3.4), or false when the 304 speaks of another
-// representation than the stored one. response holds end-to-end fields only.
+// representation than the stored one, or leaves open whether the stored one is whole. response holds end-to-end fields only.
 func Freshen(m *cache.Meta, response http.Header, asked, received time.Time) (*cache.Meta, bool) {
-	if etag := response.Get("Etag"); etag != "" && m.Header.Get("Etag") != "" && weak(etag) != weak(m.Header.Get("Etag")) {
+	if !sameRepresentation(m.Header, response) {
+		return nil, false
+	}
+	if m.Provisional && response.Get("Content-Length") != strconv.FormatInt(m.Size, 10) {
 		return nil, false
 	}
 	n := *m
@@ -50,6 +59,22 @@ func Freshen(m *cache.Meta, response http.Header, asked, received time.Time) (*c
 		n.Header.Set("Date", received.UTC().Format(http.TimeFormat))
 	}
 	return &n, true
+}
+
+// sameRepresentation says that the validators of a 304 do not contradict the stored ones. Where there are no two entity tags to compare, the
+// times of modification have to agree: an origin whose file was replaced by an older one answers If-Modified-Since with 304,
+// and tells the older time.
+func sameRepresentation(stored, confirmed http.Header) bool {
+	if a, b := stored.Get("Etag"), confirmed.Get("Etag"); a != "" && b != "" {
+		return weak(a) == weak(b)
+	}
+	a, b := stored.Get("Last-Modified"), confirmed.Get("Last-Modified")
+	if a == "" || b == "" || a == b {
+		return true
+	}
+	at, aok := ParseDate(a)
+	bt, bok := ParseDate(b)
+	return aok && bok && at.Equal(bt)
 }
 
 // weak strips the mark of a weak entity tag.

@@ -7,29 +7,57 @@ import (
 )
 
 // ParseDate reads an HTTP-date (RFC 9110 section 5.6.7) in its three forms, names in any case, and nothing else: a
-// lenient reading of Expires would keep fresh what its origin never meant to be.
+// lenient reading of Expires would keep fresh what its origin never meant to be. The day of the week is not held against the date.
+//
+// The two digits of a year in the RFC 850 form are read as 1969 to 2068. The RFC's own rule, at most 50 years ahead, would soon make a
+// date far ahead of "01-Jan-70", by which origins mean: already stale.
 func ParseDate(s string) (time.Time, bool) {
 	s = strings.TrimSpace(s)
 	switch {
-	case len(s) == len("Sun, 06 Nov 1994 08:49:37 GMT") && s[3] == ',':
-		if !strings.EqualFold(s[26:], "GMT") {
-			return time.Time{}, false
-		}
-		t, err := time.Parse("Mon, 02 Jan 2006 15:04:05", s[:25])
-		return t.UTC(), err == nil
-	case len(s) == len("Sun Nov  6 08:49:37 1994") && s[3] == ' ':
-		t, err := time.Parse(time.ANSIC, s)
-		return t.UTC(), err == nil
+	case shaped(s, "aaa, dd aaa dddd dd:dd:dd GMT"):
+		return parsed("Mon, 02 Jan 2006 15:04:05", s[:len(s)-len(" GMT")])
+	case shaped(s, "aaa aaa dd dd:dd:dd dddd"), shaped(s, "aaa aaa  d dd:dd:dd dddd"):
+		return parsed(time.ANSIC, s)
 	}
-	day, rest, ok := strings.Cut(s, ", ")
-	if !ok || len(day) < len("Sunday") || len(rest) != len("06-Nov-94 08:49:37 GMT") || !strings.EqualFold(rest[19:], "GMT") {
-		return time.Time{}, false
+	if _, rest, ok := strings.Cut(s, ","); ok && shaped(rest, " dd-aaa-dd dd:dd:dd GMT") {
+		return parsed("Monday, 02-Jan-06 15:04:05", s[:len(s)-len(" GMT")])
 	}
-	t, err := time.Parse("Monday, 02-Jan-06 15:04:05", day+", "+rest[:18])
+	return time.Time{}, false
+}
+
+func parsed(layout, s string) (time.Time, bool) {
+	t, err := time.Parse(layout, s)
 	if err != nil {
 		return time.Time{}, false
 	}
-	return t.UTC(), true
+	return t, true
+}
+
+// shaped says that s looks like shape, in which d stands for a digit, a for a letter, and all else for itself in either case.
+// time.Parse alone takes an hour of one digit and any number of spaces for one.
+func shaped(s, shape string) bool {
+	if len(s) != len(shape) {
+		return false
+	}
+	for i := range len(s) {
+		c, want := s[i], shape[i]
+		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
+		switch want {
+		case 'd':
+			if c < '0' || c > '9' {
+				return false
+			}
+		case 'a':
+			if !letter {
+				return false
+			}
+		default:
+			if c != want && !(letter && c|0x20 == want|0x20) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // dateOf returns the Date of a response, or received where it has none that can be read.

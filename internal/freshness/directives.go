@@ -1,6 +1,7 @@
 package freshness
 
 import (
+	"iter"
 	"net/http"
 	"strconv"
 	"strings"
@@ -19,7 +20,7 @@ const unset = time.Duration(-1)
 type directives struct {
 	noStore, noCache, private, public             bool
 	mustRevalidate, proxyRevalidate               bool
-	immutable, mustUnderstand, onlyIfCached       bool
+	mustUnderstand, onlyIfCached                  bool
 	noCacheFields                                 []string // no-cache="a, b": reuse, but without these
 	maxAge, sMaxAge, swr, sie, minFresh, maxStale time.Duration
 }
@@ -33,9 +34,7 @@ func noDirectives() directives {
 func parseCacheControl(lines []string) directives {
 	d := noDirectives()
 	for _, line := range lines {
-		for line != "" {
-			var member string
-			member, line = nextMember(line)
+		for member := range members(line) {
 			name, value, hasValue := strings.Cut(member, "=")
 			d.set(strings.ToLower(strings.TrimSpace(name)), value, hasValue)
 		}
@@ -43,8 +42,30 @@ func parseCacheControl(lines []string) directives {
 	return d
 }
 
-// nextMember cuts the first comma-separated member off a list; commas inside a quoted string do not count.
-func nextMember(list string) (member, rest string) {
+// members yields the comma-separated members of a field line; commas inside a quoted string do not count. A quote that is never closed is
+// none: taken for one, it would hide every directive after it, a private among them.
+func members(line string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for line != "" {
+			member, rest, closed := nextMember(line)
+			if !closed {
+				for m := range strings.SplitSeq(line, ",") {
+					if !yield(strings.TrimSpace(m)) {
+						return
+					}
+				}
+				return
+			}
+			if !yield(member) {
+				return
+			}
+			line = rest
+		}
+	}
+}
+
+// nextMember cuts the first member off a list. closed is false when a quoted string in it has no end.
+func nextMember(list string) (member, rest string, closed bool) {
 	quoted := false
 	for i := 0; i < len(list); i++ {
 		switch c := list[i]; {
@@ -53,10 +74,10 @@ func nextMember(list string) (member, rest string) {
 		case c == '"':
 			quoted = !quoted
 		case c == ',' && !quoted:
-			return strings.TrimSpace(list[:i]), list[i+1:]
+			return strings.TrimSpace(list[:i]), list[i+1:], true
 		}
 	}
-	return strings.TrimSpace(list), ""
+	return strings.TrimSpace(list), "", !quoted
 }
 
 func (d *directives) set(name, value string, hasValue bool) {
@@ -67,13 +88,12 @@ func (d *directives) set(name, value string, hasValue bool) {
 		// private="a" would allow all but field a to be stored; keeping nothing is allowed too and cannot leak.
 		d.private = true
 	case "no-cache":
-		if fields := strings.Trim(value, `"`); hasValue && fields != "" {
-			for _, f := range strings.Split(fields, ",") {
-				d.noCacheFields = append(d.noCacheFields, http.CanonicalHeaderKey(strings.TrimSpace(f)))
-			}
+		fields, ok := fieldNames(value)
+		if !hasValue || !ok {
+			d.noCache = true
 			return
 		}
-		d.noCache = true
+		d.noCacheFields = append(d.noCacheFields, fields...)
 	case "public":
 		d.public = true
 	case "must-revalidate":
@@ -81,7 +101,7 @@ func (d *directives) set(name, value string, hasValue bool) {
 	case "proxy-revalidate":
 		d.proxyRevalidate = true
 	case "immutable":
-		d.immutable = true
+		// RFC 8246 keeps caches from revalidating what is fresh, which this one does only when a client asks for it.
 	case "must-understand":
 		d.mustUnderstand = true
 	case "only-if-cached":
@@ -98,11 +118,35 @@ func (d *directives) set(name, value string, hasValue bool) {
 		d.minFresh = max(d.minFresh, delta(value))
 	case "max-stale":
 		if !hasValue {
-			d.maxStale = maxDelta
+			stricter(&d.maxStale, maxDelta)
 			return
 		}
 		stricter(&d.maxStale, delta(value))
 	}
+}
+
+// fieldNames reads the argument of no-cache="a, b". ok is false when it is not a list of field names: no-cache then means the whole
+// response.
+func fieldNames(value string) (names []string, ok bool) {
+	for f := range strings.SplitSeq(unquote(strings.TrimSpace(value)), ",") {
+		if f = strings.TrimSpace(f); f == "" {
+			continue
+		}
+		if strings.Trim(f, tokenBytes) != "" {
+			return nil, false
+		}
+		names = append(names, http.CanonicalHeaderKey(f))
+	}
+	return names, len(names) > 0
+}
+
+const tokenBytes = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+func unquote(s string) string {
+	if len(s) >= 2 && s[0] == '"' && s[len(s)-1] == '"' {
+		return s[1 : len(s)-1]
+	}
+	return s
 }
 
 func stricter(to *time.Duration, v time.Duration) {
@@ -113,11 +157,7 @@ func stricter(to *time.Duration, v time.Duration) {
 
 // delta reads delta-seconds, quoted or not; what is no such number counts as 0.
 func delta(s string) time.Duration {
-	s = strings.TrimSpace(s)
-	if len(s) >= 2 && s[0] == '"' && s[len(s)-1] == '"' {
-		s = s[1 : len(s)-1]
-	}
-	v, ok := seconds(s)
+	v, ok := seconds(unquote(strings.TrimSpace(s)))
 	if !ok {
 		return 0
 	}
@@ -155,28 +195,41 @@ func targeted(h http.Header) (d directives, ok bool) {
 	d = noDirectives()
 	for _, name := range dict.Names() {
 		m, _ := dict.Get(name)
-		item, isItem := m.(httpsfv.Item)
-		if !isItem {
-			continue
-		}
-		switch v := item.Value.(type) {
-		case bool:
-			if v {
-				d.set(name, "", false)
-			}
-		case int64:
-			if v < 0 {
-				v = 0
-			}
-			d.set(name, strconv.FormatInt(v, 10), true)
-		default:
-			switch name {
-			case "max-age", "s-maxage", "stale-while-revalidate", "stale-if-error":
-				return noDirectives(), false // a value of the wrong type spoils the field (RFC 9213 section 2.1)
-			}
+		if !d.setTyped(name, m) {
+			return noDirectives(), false
 		}
 	}
 	return d, true
+}
+
+// setTyped takes a member of a targeted field. It returns false for a lifetime of the wrong type, which spoils the field as if it did
+// not parse (RFC 9213 section 2.1): no lifetime may be made up from it. A directive that forbids something needs no
+// value that can be read.
+func (d *directives) setTyped(name string, m httpsfv.Member) bool {
+	var value any
+	if item, ok := m.(httpsfv.Item); ok {
+		value = item.Value
+	}
+	if value == false {
+		return true
+	}
+	switch name {
+	case "max-age", "s-maxage", "stale-while-revalidate", "stale-if-error":
+		switch v := value.(type) {
+		case int64:
+			d.set(name, strconv.FormatInt(max(v, 0), 10), true)
+		case bool:
+			d.set(name, "", false)
+		default:
+			return false
+		}
+	case "no-cache":
+		s, ok := value.(string)
+		d.set(name, s, ok)
+	default:
+		d.set(name, "", false)
+	}
+	return true
 }
 
 // ofResponse returns the directives that bind this cache: the targeted field's if there is a valid one, else Cache-Control's.
@@ -194,19 +247,16 @@ type Request struct {
 	MaxAge, MinFresh, MaxStale     time.Duration
 }
 
-// ParseRequest reads the request's Cache-Control, and Pragma where there is none (RFC 9111 section 5.4).
+// ParseRequest reads the request's Cache-Control, and Pragma where there is none (RFC 9111 section 5.4). no-cache takes no
+// argument in a request: with one it means no less.
 func ParseRequest(h http.Header) Request {
 	lines := h["Cache-Control"]
 	if len(lines) == 0 {
-		r := Request{MaxAge: unset, MinFresh: unset, MaxStale: unset}
-		for _, p := range h["Pragma"] {
-			r.NoCache = r.NoCache || strings.EqualFold(strings.TrimSpace(p), "no-cache")
-		}
-		return r
+		return Request{NoCache: parseCacheControl(h["Pragma"]).noCache, MaxAge: unset, MinFresh: unset, MaxStale: unset}
 	}
 	d := parseCacheControl(lines)
 	return Request{
-		NoStore: d.noStore, NoCache: d.noCache, OnlyIfCached: d.onlyIfCached,
+		NoStore: d.noStore, NoCache: d.noCache || len(d.noCacheFields) > 0, OnlyIfCached: d.onlyIfCached,
 		MaxAge: d.maxAge, MinFresh: d.minFresh, MaxStale: d.maxStale,
 	}
 }

@@ -15,7 +15,8 @@ type Verdict struct {
 	Age      time.Duration // RFC 9111 section 4.2.3
 	Lifetime time.Duration // RFC 9111 section 4.2.1, or a Rule's
 	By       string        // what gave the lifetime: max-age, s-maxage, cdn-cache-control, expires, heuristic, ttl, negative, class, none …
-	// MustRevalidate says that the origin forbids serving it stale (must-revalidate, proxy-revalidate, s-maxage, no-cache).
+	// MustRevalidate says that it is not served stale: its origin forbids it (must-revalidate, proxy-revalidate, s-maxage, no-cache), or
+	// nothing vouches for its being whole.
 	MustRevalidate bool
 	// NoCache says that every use needs the origin's word.
 	NoCache bool
@@ -23,6 +24,7 @@ type Verdict struct {
 	Omit []string
 
 	swr, sie time.Duration
+	over     time.Duration // how long it has been stale by the lifetime that its origin gave it
 }
 
 // Until is when the response goes stale, or went.
@@ -30,7 +32,7 @@ func (v Verdict) Until(now time.Time) time.Time { return now.Add(v.Lifetime - v.
 
 // WhileRevalidating says that the stale response may be served while it is revalidated behind (RFC 5861 section 3).
 func (v Verdict) WhileRevalidating() bool {
-	return !v.Fresh && !v.MustRevalidate && v.swr > 0 && v.Age-v.Lifetime < v.swr
+	return !v.Fresh && !v.MustRevalidate && !v.NoCache && v.swr > 0 && v.over < v.swr
 }
 
 // OnError says that the stale response may be served in place of an error: of an answer 5xx or 429 (reached), within the
@@ -42,33 +44,43 @@ func (v Verdict) OnError(rule Rule, reached bool) bool {
 	if v.MustRevalidate {
 		return false
 	}
-	return !reached || v.sie == unset || v.Age-v.Lifetime < v.sie
+	return !reached || v.sie == unset || v.over < v.sie
 }
 
-// immutableLifetime is what class immutable stands for, and the most that any response is worth without a word from its origin.
+// immutableLifetime is what class immutable stands for.
 const immutableLifetime = 365 * 24 * time.Hour
 
 // Judge says how fresh a stored response is at now.
 func Judge(m *cache.Meta, rule Rule, now time.Time) Verdict {
 	d, replaced := ofResponse(m.Header)
 	v := Verdict{Age: Age(m, now), swr: d.swr, sie: d.sie, Omit: d.noCacheFields}
-	v.NoCache = d.noCache
-	v.MustRevalidate = d.noCache || d.mustRevalidate || d.proxyRevalidate || d.sMaxAge != unset
+	// A 304 can forbid what the response that it confirms allowed when it was stored. From then on nobody gets it without the
+	// origin's word.
+	forbidden := d.private || d.noStore && !(d.mustUnderstand && understood[m.Status])
+	v.NoCache = d.noCache || forbidden
+	v.MustRevalidate = v.NoCache || d.mustRevalidate || d.proxyRevalidate || d.sMaxAge != unset || m.Provisional
 	v.Lifetime, v.By = lifetime(m, rule, d, replaced)
-	if m.Limit >= 0 && m.Limit < v.Lifetime {
-		v.Lifetime, v.By = m.Limit, "redirect"
+	if m.Limit >= 0 {
+		// The limit counts from when the response came, the lifetime from when its origin made it.
+		if limit := m.Limit + Age(m, m.Received); limit < v.Lifetime {
+			v.Lifetime, v.By = limit, "redirect"
+		}
 	}
-	v.Fresh = v.Lifetime > v.Age && !v.NoCache
+	v.over = v.Age - v.Lifetime
+	v.Fresh = v.over < 0 && !v.NoCache
 	switch {
-	case m.Status != http.StatusOK:
+	case m.Status != http.StatusOK || m.Provisional || forbidden:
 	case rule.Class == ClassImmutable:
 		v.Lifetime, v.By = max(v.Lifetime, immutableLifetime), "class immutable"
 		v.Fresh, v.NoCache, v.MustRevalidate = v.Lifetime > v.Age, false, false
 	case rule.Class == ClassIndex:
-		v.Lifetime, v.By, v.Fresh = 0, "class index", false
+		v.Lifetime, v.By, v.Fresh, v.NoCache = 0, "class index", false, true
 	}
 	return v
 }
+
+// none says that nothing gave a response a lifetime.
+const none = "none"
 
 func lifetime(m *cache.Meta, rule Rule, d directives, replaced bool) (time.Duration, string) {
 	if m.Provisional {
@@ -95,18 +107,18 @@ func lifetime(m *cache.Meta, rule Rule, d directives, replaced bool) (time.Durat
 		if !ok {
 			return 0, "expires (not a date)"
 		}
-		return max(0, t.Sub(date)), "expires"
+		return since(date, t), "expires"
 	case m.Status == http.StatusNotFound || m.Status == http.StatusGone:
 		return jitter(rule.NegativeTTL, m), "negative"
 	case rule.TTL > 0 && m.Status == http.StatusOK:
 		return jitter(rule.TTL, m), "ttl"
 	}
 	if modified, ok := ParseDate(m.Header.Get("Last-Modified")); ok && rule.HeuristicMax > 0 && (heuristic[m.Status] || d.public) {
-		if since := date.Sub(modified); since > 0 {
-			return jitter(min(since/10, rule.HeuristicMax), m), "heuristic"
+		if unchanged := since(modified, date); unchanged > 0 {
+			return jitter(min(unchanged/10, rule.HeuristicMax), m), "heuristic"
 		}
 	}
-	return 0, "none"
+	return 0, none
 }
 
 // jitter spreads a lifetime of ours by ±15 %, so that what came together does not go stale together. It depends on the
@@ -127,30 +139,28 @@ func jitter(d time.Duration, m *cache.Meta) time.Duration {
 func Age(m *cache.Meta, now time.Time) time.Duration {
 	var value time.Duration
 	if lines := m.Header["Age"]; len(lines) > 0 {
-		first, _ := nextMember(lines[0])
-		value, _ = seconds(first) // what is no number is ignored (section 5.1)
+		first, _, _ := strings.Cut(lines[0], ",")
+		value, _ = seconds(strings.TrimSpace(first)) // what is no number is ignored (section 5.1)
 	}
-	apparent := max(0, m.Received.Sub(dateOf(m.Header, m.Received)))
-	corrected := value + max(0, m.Received.Sub(m.Asked))
-	return max(apparent, corrected) + max(0, now.Sub(m.Received))
+	apparent := since(dateOf(m.Header, m.Received), m.Received)
+	corrected := value + since(m.Asked, m.Received)
+	return max(apparent, corrected) + since(m.Received, now)
 }
 
-// Lifetime is what the fields of a response received at that time say of how long it may be reused, and whether they say
+// since is the time from a to b, at least 0 and at most maxDelta: a Date of the year 1 would otherwise make a sum overflow, and a response
+// with a negative age fresh for ever.
+func since(a, b time.Time) time.Duration { return min(max(0, b.Sub(a)), maxDelta) }
+
+// Lifetime is how long a response received at that time may still be reused by what its fields say, and whether they say
 // anything.
 func Lifetime(h http.Header, received time.Time) (time.Duration, bool) {
 	d, replaced := ofResponse(h)
-	switch {
-	case d.noStore || d.noCache || d.private:
+	if d.noStore || d.noCache || d.private {
 		return 0, true
-	case d.sMaxAge != unset:
-		return d.sMaxAge, true
-	case d.maxAge != unset:
-		return d.maxAge, true
-	case !replaced && len(h["Expires"]) > 0:
-		t, _ := ParseDate(h.Get("Expires"))
-		return max(0, t.Sub(dateOf(h, received))), true
 	}
-	return 0, false
+	m := &cache.Meta{Header: h, Asked: received, Received: received}
+	l, by := lifetime(m, Rule{}, d, replaced)
+	return max(0, l-Age(m, received)), by != none
 }
 
 // VaryStar says that nothing but the origin can tell whom the response suits.
