@@ -147,8 +147,10 @@ func (z *zcache) end() {
 	if z.t.Failed() {
 		z.t.Logf("zcache %s printed:\n%s", strings.Join(z.args, " "), tail(z.log(), 60))
 	}
-	if strings.Contains(z.log(), "panic:") || strings.Contains(z.log(), "panic serving") {
-		z.t.Errorf("zcache panicked:\n%s", tail(z.log(), 60))
+	for _, bad := range []string{"panic:", "panic serving", "DATA RACE"} {
+		if i := strings.Index(z.log(), bad); i >= 0 {
+			z.t.Errorf("zcache printed %q:\n%.4000s", bad, z.log()[i:])
+		}
 	}
 }
 

@@ -25,7 +25,7 @@ func (s Scope) String() string { return [...]string{"read", "observe", "operate"
 
 // A Client is who asks.
 type Client struct {
-	Addr netip.Addr // the client's address as far as it is known
+	Addr netip.Addr // the client's address; not valid when a trusted proxy leaves it unclear
 	// Local says that the request comes from this machine itself, by no proxy, and names it by a loopback name.
 	Local bool
 }
@@ -42,14 +42,21 @@ func NewGuard(trusted []netip.Prefix) *Guard { return &Guard{trusted: trusted} }
 // relayed by nobody knows whom, so that it is never taken for local.
 func (g *Guard) Identify(r *http.Request) Client {
 	peer := address(r.RemoteAddr)
-	relayed := len(r.Header["X-Forwarded-For"]) > 0 || len(r.Header["Forwarded"]) > 0 ||
-		len(r.Header["X-Real-Ip"]) > 0 || len(r.Header["Via"]) > 0 ||
-		len(r.Header["X-Forwarded-Host"]) > 0 || len(r.Header["X-Forwarded-Proto"]) > 0
-	c := Client{Addr: peer, Local: peer.IsLoopback() && !relayed && loopbackHost(r.Host)}
-	if relayed && g.trusts(peer) {
-		c.Addr = g.reported(r, peer)
+	c := Client{Addr: peer, Local: peer.IsLoopback() && loopbackHost(r.Host) && !relayed(r.Header)}
+	if g.trusts(peer) && (len(r.Header["Forwarded"]) > 0 || len(r.Header["X-Forwarded-For"]) > 0) {
+		c.Addr = g.reported(r.Header)
 	}
 	return c
+}
+
+// relayed says that a proxy has had its hands on the request, by what it says of itself.
+func relayed(h http.Header) bool {
+	for name := range h {
+		if name == "Via" || name == "Forwarded" || name == "X-Real-Ip" || strings.HasPrefix(name, "X-Forwarded-") {
+			return true
+		}
+	}
+	return false
 }
 
 // Allow returns ErrDenied with the reason when the client may not.
@@ -67,44 +74,6 @@ func (g *Guard) trusts(a netip.Addr) bool {
 		}
 	}
 	return false
-}
-
-// reported is the rightmost address in the forwarding fields that no trusted proxy owns: each proxy appends whom it heard, and only what
-// trusted ones appended can be believed. Forwarded (RFC 7239) is preferred.
-func (g *Guard) reported(r *http.Request, peer netip.Addr) netip.Addr {
-	hops := forwardedFor(r.Header["Forwarded"])
-	if len(hops) == 0 {
-		for _, line := range r.Header["X-Forwarded-For"] {
-			hops = append(hops, strings.Split(line, ",")...)
-		}
-	}
-	last := peer
-	for i := len(hops) - 1; i >= 0; i-- {
-		a := address(strings.Trim(strings.TrimSpace(hops[i]), `"`))
-		if !a.IsValid() {
-			return last // obscured or garbled: nothing left of it can be believed
-		}
-		last = a
-		if !g.trusts(a) {
-			return a
-		}
-	}
-	return last
-}
-
-func forwardedFor(lines []string) (hops []string) {
-	for _, line := range lines {
-		for element := range strings.SplitSeq(line, ",") {
-			node := "unknown"
-			for pair := range strings.SplitSeq(element, ";") {
-				if name, v, ok := strings.Cut(strings.TrimSpace(pair), "="); ok && strings.EqualFold(name, "for") {
-					node = v
-				}
-			}
-			hops = append(hops, node)
-		}
-	}
-	return hops
 }
 
 // address reads an IP address with or without port and brackets; the invalid address when it is none.

@@ -294,6 +294,7 @@ func (d *draft) Commit(meta *Meta) (*Entry, error) {
 	h, err := d.publish(meta)
 	if err != nil {
 		err = fmt.Errorf("store %s: %w", d.key, because(err))
+		d.grow.Hold(-1) // the body is whole, it is only not kept: its readers may have all of it
 		d.discard(err)
 		return nil, err
 	}

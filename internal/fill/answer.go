@@ -164,45 +164,68 @@ func (b *follower) Read(p []byte) (int, error) {
 	}
 	n, err := b.sec.Read(p)
 	b.off += int64(n)
-	if err != nil && b.complete() {
-		return n, io.EOF
+	if err == nil || err == io.EOF || n > 0 {
+		return n, errUnless(n > 0, err)
 	}
-	if err == nil || !errors.Is(err, errStorage) {
-		return n, err
-	}
-	if err := b.carryOn(); err != nil {
-		return n, err
-	}
-	if n > 0 {
-		return n, nil
+	if err := b.carryOn(err); err != nil {
+		return 0, err
 	}
 	return b.rest.Read(p)
 }
 
-// SendTo hands the body to a connection without copying it through this process where it can.
-func (b *follower) SendTo(dst *net.TCPConn) (int64, error) {
-	if b.rest != nil {
-		return io.Copy(dst, b.rest)
+// errUnless puts an error off until the next call, when bytes go before it.
+func errUnless(bytes bool, err error) error {
+	if bytes {
+		return nil
 	}
-	n, err := b.sec.SendTo(dst)
-	b.off += n
-	if err != nil && errors.Is(err, errStorage) && b.complete() {
-		return n, nil
-	}
-	if err == nil || !errors.Is(err, errStorage) {
-		return n, err
-	}
-	if err := b.carryOn(); err != nil {
-		return n, err
-	}
-	m, err := io.Copy(dst, b.rest)
-	return n + m, err
+	return err
 }
 
-// complete says that all of the body was read: what went wrong after it, at publishing, is no affair of its readers.
-func (b *follower) complete() bool { return b.off == b.fl.whole.Load() }
+// SendTo hands the body to a connection without copying it through this process where it can.
+func (b *follower) SendTo(dst *net.TCPConn) (int64, error) {
+	var sent int64
+	if b.rest == nil {
+		n, err := b.sec.SendTo(dst)
+		b.off += n
+		sent = n
+		if err == nil {
+			return sent, nil
+		}
+		switch err := b.carryOn(err); {
+		case err == io.EOF:
+			return sent, nil
+		case err != nil:
+			return sent, err
+		}
+	}
+	n, err := io.Copy(dst, b.rest)
+	return sent + n, err
+}
 
-func (b *follower) carryOn() error {
+// carryOn gets the rest of the body when the draft ended because of the store. Any other cause is returned, and io.EOF when nothing is
+// missing.
+func (b *follower) carryOn(cause error) error {
+	if b.ctx.Err() != nil {
+		return cause
+	}
+	var live chan io.ReadCloser
+	if b.off == b.fl.draft.Len() && (b.end < 0 || b.end == b.fl.meta.Size) {
+		live = b.fl.live
+	}
+	select {
+	case rest := <-live:
+		b.rest = rest
+		return nil
+	case <-b.fl.spent:
+	case <-b.ctx.Done():
+		return cause
+	}
+	switch {
+	case !errors.Is(b.fl.wrong, errStorage):
+		return cause
+	case b.off == b.end || b.off == b.fl.whole.Load():
+		return io.EOF
+	}
 	rest, err := b.f.rest(b.ctx, b.req, b.fl.meta, b.off, b.end)
 	if err != nil {
 		return fmt.Errorf("carry on at %d: %w", b.off, err)
@@ -212,6 +235,7 @@ func (b *follower) carryOn() error {
 }
 
 func (b *follower) Close() error {
+	b.fl.following.Add(-1)
 	if b.rest != nil {
 		b.rest.Close()
 	}

@@ -298,7 +298,7 @@ func (f *Filler) settle(ctx context.Context, r *Request, fl *flight, leads bool,
 	if !leads && !fl.meta.Selects(r.Header) {
 		return f.alone(ctx, r, policy, "vary-miss")
 	}
-	if policy.OnMiss == WaitMiss {
+	if policy.OnMiss == WaitMiss || fl.meta.Size == 0 {
 		if err := fl.landed(ctx); err != nil {
 			return nil, err
 		}
@@ -336,6 +336,7 @@ func (f *Filler) follow(ctx context.Context, r *Request, fl *flight, leads bool,
 		}
 	}
 	a := compose(reply, func(off, end int64) section {
+		fl.following.Add(1)
 		return &follower{ctx: ctx, f: f, fl: fl, req: r, sec: fl.draft.Section(ctx, off, end), off: off, end: end}
 	})
 	a.URL, a.Outcome, a.Live, a.flight = fl.meta.URL, outcome, true, fl

@@ -3,6 +3,7 @@ package fill
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -61,6 +62,12 @@ type flight struct {
 	body chan *http.Response
 	end  chan struct{} // closed when all is over
 
+	// Should the store take no more in the middle of a body, the rest of it, still on its way, goes to the first reader who has all that
+	// was stored. spent is closed when there is no such rest to wait for.
+	live      chan io.ReadCloser
+	spent     chan struct{}
+	following atomic.Int64 // readers of the draft
+
 	outcome result
 	meta    *cache.Meta
 	draft   cache.Draft
@@ -68,7 +75,7 @@ type flight struct {
 	status  int         // of the origin's answer, when it answered
 	err     error
 	detail  string // why the answer was passed on
-	wrong   error  // how the fill ended, set before end is closed
+	wrong   error  // how the fill ended, set before spent and end are closed
 }
 
 // passFor is how long nobody waits for a Key whose answer could not be shared.
@@ -109,6 +116,7 @@ func (f *Filler) startLocked(r *Request, policy Policy, shared bool, after time.
 		shared: shared, started: f.cfg.Now(), after: after,
 		head: make(chan struct{}), gone: make(chan struct{}),
 		body: make(chan *http.Response), end: make(chan struct{}),
+		live: make(chan io.ReadCloser), spent: make(chan struct{}),
 	}
 	fl.whole.Store(-1)
 	fl.refs.Store(2)
@@ -118,6 +126,7 @@ func (f *Filler) startLocked(r *Request, policy Policy, shared bool, after time.
 		fl.cancel(nil)
 		close(fl.head)
 		close(fl.end)
+		fl.spend()
 		fl.release()
 		return fl
 	}
@@ -131,9 +140,19 @@ func (f *Filler) startLocked(r *Request, policy Policy, shared bool, after time.
 		f.fly(fl)
 		f.drop(fl)
 		close(fl.end)
+		fl.spend()
 		fl.release()
 	})
 	return fl
+}
+
+// spend closes spent; only the flight's own goroutine calls it.
+func (fl *flight) spend() {
+	select {
+	case <-fl.spent:
+	default:
+		close(fl.spent)
+	}
 }
 
 // release says that the caller wants nothing more of the flight.

@@ -17,6 +17,13 @@ import (
 	"zcache/internal/freshness"
 )
 
+// held is what a flight has to build on.
+type held struct {
+	entry       *cache.Entry // nil without one
+	left        cache.Draft  // of an earlier fill, whose rest is asked for; nil without one
+	conditional bool         // the origin was asked whether entry stands
+}
+
 // fly makes the trip: it asks the origin about what is held, or for what is not, and stores what comes.
 func (f *Filler) fly(fl *flight) {
 	entry, err := f.store.Open(fl.key, fl.header)
@@ -25,83 +32,88 @@ func (f *Filler) fly(fl *flight) {
 	} else {
 		defer entry.Close()
 	}
-	if entry != nil && entry.Adopted {
+	switch {
+	case entry == nil:
+	case f.arrived(fl, entry):
+		fl.meta, fl.held = entry.Meta, entry.Meta
+		f.decide(fl, confirmed)
+		return
+	case entry.Adopted:
 		if done := f.confirmAdopted(fl, entry); done {
 			return
 		}
-		entry = nil // fetched anew; while that lasts the file stays as it is
 	}
+	h := held{entry: entry}
 	var condition http.Header
-	if entry != nil {
+	if entry != nil && !entry.Adopted { // an adopted one is fetched anew; while that lasts the file stays as it is
 		condition = freshness.Condition(entry.Meta, fl.policy.Rule)
+		h.conditional = condition != nil
 	}
-	var left cache.Draft
-	if entry == nil || condition == nil {
-		if left = f.store.Resume(fl.key); left != nil && !resumable(left, fl.header) {
-			left.Discard(nil)
-			left = nil
+	if condition == nil {
+		if h.left = f.resume(fl); h.left != nil {
+			condition = continuation(h.left.Meta(), h.left.Len())
 		}
-	}
-	if left != nil {
-		condition = continuation(left.Meta(), left.Len())
 	}
 	for {
 		got, err := f.ask(fl, condition, entry != nil)
 		if err != nil {
-			if left != nil {
-				left.Suspend(err)
+			if h.left != nil {
+				h.left.Suspend(err)
 			}
 			f.fail(fl, 0, err)
 			return
 		}
-		again := f.receive(fl, got, entry, left)
+		again := f.receive(fl, got, h)
 		if !again {
 			return
 		}
 		// The origin's answer did not fit the question: a 304 for another representation, or a range that cannot be had. Ask plainly.
-		if left != nil {
-			left.Discard(nil)
-		}
-		condition, left = nil, nil
+		condition, h = nil, held{entry: entry}
 	}
 }
 
+// arrived says that a fresh entry came between the moment that the request looked and the one that it started this flight.
+func (f *Filler) arrived(fl *flight, entry *cache.Entry) bool {
+	return fl.shared && !entry.Adopted && entry.Meta.Received.After(fl.after) &&
+		judge(entry.Meta, false, fl.policy.Rule, f.cfg.Now()).Fresh
+}
+
+// resume takes up what an earlier fill left behind, unless the request is one whose answer others may not have.
+func (f *Filler) resume(fl *flight) cache.Draft {
+	r := Request{Method: http.MethodGet, Header: fl.header}
+	if !r.collapsible(freshness.ParseRequest(fl.header)) {
+		return nil
+	}
+	left := f.store.Resume(fl.key)
+	if left != nil && !resumable(left, fl.header) {
+		left.Discard(nil)
+		left = nil
+	}
+	return left
+}
+
 // receive acts on the origin's answer. It returns true when the question has to be put again, without conditions.
-func (f *Filler) receive(fl *flight, got *fetched, entry *cache.Entry, left cache.Draft) (again bool) {
+func (f *Filler) receive(fl *flight, got *fetched, h held) (again bool) {
 	resp := got.resp
 	fl.status = resp.StatusCode
 	switch {
-	case resp.StatusCode == http.StatusNotModified && entry != nil && left == nil:
+	case h.left != nil:
+		return f.receiveRest(fl, got, h)
+	case resp.StatusCode == http.StatusNotModified && h.conditional:
 		resp.Body.Close()
-		m, ok := freshness.Freshen(entry.Meta, endToEnd(resp.Header), got.asked, got.received)
+		m, ok := freshness.Freshen(h.entry.Meta, endToEnd(resp.Header), got.asked, got.received)
 		if !ok {
 			return true
 		}
 		m.Limit = got.limit
-		f.confirm(fl, entry, m)
+		f.confirm(fl, h.entry, m)
 		return false
-	case left != nil && resp.StatusCode == http.StatusPartialContent:
-		if !continues(resp, left.Meta(), left.Len()) {
-			resp.Body.Close()
-			return true
-		}
-		m, ok := freshness.Freshen(left.Meta(), endToEnd(resp.Header), got.asked, got.received)
-		if !ok {
-			resp.Body.Close()
-			return true
-		}
-		f.log.Info("resume", "action", "resume", "key", fl.key.String(), "at", left.Len())
-		f.pour(fl, got, left, m)
-		return false
-	case left != nil && (resp.StatusCode == http.StatusRequestedRangeNotSatisfiable || resp.StatusCode == http.StatusPreconditionFailed):
-		resp.Body.Close()
-		return true
 	case resp.StatusCode == http.StatusNotModified || (resp.StatusCode == http.StatusPartialContent && len(fl.header["Range"]) == 0):
 		resp.Body.Close()
 		f.fail(fl, 0, fmt.Errorf("get %s: %w: status %d was not asked for", got.url, ErrUnreachable, resp.StatusCode))
 		return false
-	case (resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests) && entry != nil:
-		if freshness.Judge(entry.Meta, fl.policy.Rule, f.cfg.Now()).OnError(fl.policy.Rule, true) {
+	case (resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests) && h.entry != nil:
+		if judge(h.entry.Meta, h.entry.Adopted, fl.policy.Rule, f.cfg.Now()).OnError(fl.policy.Rule, true) {
 			resp.Body.Close()
 			f.fail(fl, resp.StatusCode, fmt.Errorf("get %s: status %d", got.url, resp.StatusCode))
 			return false
@@ -109,14 +121,49 @@ func (f *Filler) receive(fl *flight, got *fetched, entry *cache.Entry, left cach
 		f.pass(fl, got, "error") // it must not take the place of the entry
 		return false
 	}
-	if left != nil {
-		left.Discard(nil) // another representation now
-	}
 	if resp.StatusCode == http.StatusGone {
 		f.remove(fl.key)
 	}
 	f.keep(fl, got)
 	return false
+}
+
+// receiveRest acts on the origin's answer to a request for the rest of a draft that was left behind.
+func (f *Filler) receiveRest(fl *flight, got *fetched, h held) (again bool) {
+	left := h.left
+	switch status := got.resp.StatusCode; status {
+	case http.StatusPartialContent:
+		if m := f.rejoin(fl, got, left); m != nil {
+			f.log.Info("resume", "action", "resume", "key", fl.key.String(), "at", left.Len())
+			f.pour(fl, got, left, m)
+			return false
+		}
+		fallthrough
+	case http.StatusRequestedRangeNotSatisfiable, http.StatusPreconditionFailed, http.StatusNotModified:
+		got.resp.Body.Close()
+		left.Discard(nil)
+		return true
+	case http.StatusOK, http.StatusNotFound, http.StatusGone:
+		left.Discard(nil) // there is another representation now, or none
+	default:
+		left.Suspend(fmt.Errorf("get %s: status %d", got.url, status)) // this says nothing of the representation
+	}
+	return f.receive(fl, got, held{entry: h.entry})
+}
+
+// rejoin returns what a draft's Meta becomes when the response is its rest and still one to be kept, else nil.
+func (f *Filler) rejoin(fl *flight, got *fetched, left cache.Draft) *cache.Meta {
+	if !continues(fl.key.Name(), got.resp, left.Meta(), left.Len()) {
+		return nil
+	}
+	m, ok := freshness.Freshen(left.Meta(), endToEnd(got.resp.Header), got.asked, got.received)
+	if !ok {
+		return nil
+	}
+	if ok, _ := freshness.Storable(fl.header, false, m.Status, m.Header, fl.policy.Rule); !ok {
+		return nil
+	}
+	return m
 }
 
 func (f *Filler) remove(key cache.Key) {
@@ -127,14 +174,26 @@ func (f *Filler) remove(key cache.Key) {
 
 // confirm freshens the entry and says so. An entry that cannot be freshened on disk is confirmed all the same.
 func (f *Filler) confirm(fl *flight, entry *cache.Entry, m *cache.Meta) {
-	if err := f.store.Freshen(entry, m); err != nil {
-		f.log.Warn("freshen entry", "key", fl.key.String(), "error", err)
-	}
+	f.freshen(entry, m, &fl.trip)
 	fl.meta, fl.held = m, entry.Meta
 	f.decide(fl, confirmed)
 }
 
+// freshen writes what a confirmation made of an entry's Meta. One that may not be shared, by what it says or by who asked, is for that client alone:
+// written, it would hand a cookie or a private answer to everybody.
+func (f *Filler) freshen(entry *cache.Entry, m *cache.Meta, t *trip) {
+	if ok, _ := freshness.Storable(t.header, false, m.Status, m.Header, t.policy.Rule); !ok {
+		return
+	}
+	if err := f.store.Freshen(entry, m); err != nil {
+		f.log.Warn("freshen entry", "key", t.key.String(), "error", err)
+	}
+}
+
 func (f *Filler) fail(fl *flight, status int, err error) {
+	if cause := context.Cause(fl.ctx); cause != nil {
+		status, err = 0, cause
+	}
 	fl.status, fl.err, fl.wrong = status, err, err
 	f.decide(fl, failed)
 }
@@ -267,6 +326,15 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// final refuses a status that ends no exchange: an unasked-for 101, passed on, would have the client speak another protocol with us.
+func final(resp *http.Response) error {
+	if resp.StatusCode >= 200 {
+		return nil
+	}
+	resp.Body.Close()
+	return fmt.Errorf("%w: status %d is no answer", ErrUnreachable, resp.StatusCode)
+}
+
 // maxHops bounds a chain of redirects.
 const maxHops = 10
 
@@ -304,6 +372,9 @@ func (f *Filler) chain(ctx context.Context, t *trip, method string, header http.
 			}
 			return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 		}
+		if err := final(resp); err != nil {
+			return nil, err
+		}
 		got.received, got.resp = f.cfg.Now(), resp
 		if hop == 0 && resp.Request != nil {
 			got.url = bare(resp.Request.URL)
@@ -317,7 +388,7 @@ func (f *Filler) chain(ctx context.Context, t *trip, method string, header http.
 			return nil, fmt.Errorf("%w: get %s: more than %d redirects", ErrUnreachable, got.url, maxHops)
 		}
 		if lifetime, said := freshness.Lifetime(resp.Header, got.received); said && (got.limit < 0 || lifetime < got.limit) {
-			got.limit = lifetime
+			got.limit = max(lifetime, 1) // 0 is for what was invalidated
 		}
 		header = header.Clone()
 		for _, name := range []string{"Authorization", "Cookie", "Referer"} {

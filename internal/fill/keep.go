@@ -43,19 +43,11 @@ func (f *Filler) next(t *trip, resp *http.Response) *url.URL {
 // bare is a URL as it may be stored and shown: no userinfo, and no query, which may hold a signature.
 func bare(u *url.URL) string {
 	c := *u
-	c.User, c.Fragment = nil, ""
+	c.User, c.Fragment, c.RawQuery, c.ForceQuery = nil, "", "", false
 	if c.Opaque != "" {
-		c.Path, c.RawPath, c.Opaque = "", "", strings.TrimPrefix(c.Opaque, "//"+c.Host)
-		return c.Scheme + "://" + c.Host + c.Opaque + query(&c)
+		return c.Scheme + "://" + c.Host + strings.TrimPrefix(c.Opaque, "//"+c.Host)
 	}
 	return c.String()
-}
-
-func query(u *url.URL) string {
-	if u.RawQuery == "" && !u.ForceQuery {
-		return ""
-	}
-	return "?" + u.RawQuery
 }
 
 // keep stores the answer if it may be, and passes it on if not.
@@ -101,7 +93,7 @@ func (f *Filler) inspect(fl *flight, got *fetched, name string, h http.Header) e
 	n, err := io.ReadFull(got.resp.Body, head)
 	head = head[:n]
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: get %s: %w", ErrUnreachable, got.url, err)
+		f.log.Debug("body broke off in its first bytes", "key", fl.key.String(), "error", err) // its reader meets the same error and resumes
 	}
 	if !bytes.HasPrefix(head, magic) && (webPage(head) || strings.HasPrefix(h.Get("Content-Type"), "text/html")) {
 		f.metrics.refused.Inc()
@@ -125,25 +117,43 @@ func (f *Filler) pour(fl *flight, got *fetched, draft cache.Draft, m *cache.Meta
 	draft.Hold(hold.at(draft.Len()))
 	f.decide(fl, filling)
 	err := f.pump(fl, got.resp, draft, hold)
+	var full *storeFailure
 	if err == nil && len(pins) > 0 {
 		err = f.verify(fl, draft, pins)
 	}
+	if err == nil {
+		fl.whole.Store(draft.Len())
+	}
+	fl.ending.Lock()
+	defer fl.ending.Unlock()
 	switch {
-	case err == nil && fl.purged.Load():
+	case err == nil && fl.purged:
+		draft.Hold(-1)
 		draft.Discard(io.EOF) // a clean end for those who read it
 	case err == nil:
 		published := *m // readers hold m; Commit completes its own
 		entry, err := draft.Commit(&published)
 		if err != nil {
 			f.log.Error("publish", "key", fl.key.String(), "error", err)
-			fl.wrong = err
+			fl.wrong = fmt.Errorf("%w: %w", errStorage, err)
 			return
 		}
 		entry.Close()
-	case errors.Is(err, errStorage):
+	case errors.As(err, &full) && (len(pins) == 0 || fl.policy.Verify == VerifyAfter):
 		f.log.Error("store", "action", "pass", "key", fl.key.String(), "error", err)
-		draft.Discard(errStorage)
-	case errors.Is(err, errChanged) || errors.Is(err, ErrDigest) || fl.purged.Load():
+		fl.wrong = err
+		f.drop(fl) // nobody else may join: what is stored will get no further
+		draft.Hold(-1)
+		draft.Discard(err)
+		fl.ending.Unlock()
+		f.offer(fl, full.rest)
+		fl.ending.Lock()
+		return
+	case full != nil:
+		// The digest of what is not stored cannot be checked, and unchecked it must not go out.
+		full.rest.Close()
+		draft.Discard(fmt.Errorf("%w: %w", ErrDigest, full.err))
+	case errors.Is(err, errChanged) || errors.Is(err, ErrDigest) || fl.purged:
 		draft.Discard(err)
 	default:
 		f.log.Warn("fill", "action", "suspend", "key", fl.key.String(), "at", draft.Len(), "error", err)
@@ -174,12 +184,15 @@ func (f *Filler) pump(fl *flight, resp *http.Response, draft cache.Draft, hold h
 	for try := 0; ; {
 		before := draft.Len()
 		err := drain(fl.ctx, resp.Body, draft, hold)
+		if errors.Is(err, errStorage) {
+			return err // what is still to come is in it
+		}
 		resp.Body.Close()
 		switch {
 		case err == nil && m.Size >= 0 && draft.Len() != m.Size:
 			err = io.ErrUnexpectedEOF
-		case err == nil || errors.Is(err, errStorage):
-			return err
+		case err == nil:
+			return nil
 		}
 		if cause := context.Cause(fl.ctx); cause != nil {
 			return cause
@@ -215,8 +228,42 @@ func (f *Filler) pump(fl *flight, resp *http.Response, draft cache.Draft, hold h
 	}
 }
 
+// A storeFailure is an errStorage with what the origin has yet to say.
+type storeFailure struct {
+	err  error
+	rest io.ReadCloser
+}
+
+func (e *storeFailure) Error() string   { return errStorage.Error() + ": " + e.err.Error() }
+func (e *storeFailure) Unwrap() []error { return []error{errStorage, e.err} }
+
+// offer hands the rest of a body to the first reader who has all that was stored, and lasts until that reader is done. The others fetch theirs by
+// ranges.
+func (f *Filler) offer(fl *flight, rest io.ReadCloser) {
+	lent := &lentBody{ReadCloser: rest, returned: make(chan struct{})}
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	for fl.following.Load() > 0 {
+		select {
+		case fl.live <- lent:
+			fl.spend()
+			select {
+			case <-lent.returned:
+			case <-fl.ctx.Done():
+				lent.Close()
+			}
+			return
+		case <-look.C: // are there readers still?
+		case <-fl.ctx.Done():
+			lent.Close()
+			return
+		}
+	}
+	lent.Close()
+}
+
 // drain copies from the network to the draft, telling whose fault an error is.
-func drain(ctx context.Context, body io.Reader, draft cache.Draft, hold hold) error {
+func drain(ctx context.Context, body io.ReadCloser, draft cache.Draft, hold hold) error {
 	b := buffers.Get().(*[]byte)
 	defer buffers.Put(b)
 	for {
@@ -225,8 +272,9 @@ func drain(ctx context.Context, body io.Reader, draft cache.Draft, hold hold) er
 			if hold.moves {
 				draft.Hold(hold.at(draft.Len() + int64(n)))
 			}
-			if _, werr := draft.Write((*b)[:n]); werr != nil {
-				return fmt.Errorf("%w: %w", errStorage, werr)
+			if stored, werr := draft.Write((*b)[:n]); werr != nil {
+				left := bytes.NewReader(bytes.Clone((*b)[stored:n]))
+				return &storeFailure{err: werr, rest: &pushedBack{io.MultiReader(left, body), body}}
 			}
 		}
 		switch {
@@ -253,9 +301,9 @@ func (f *Filler) carry(fl *flight, draft cache.Draft) (*http.Response, error) {
 		return nil, err
 	}
 	switch {
-	case continues(got.resp, m, draft.Len()):
+	case continues(fl.key.Name(), got.resp, m, draft.Len()):
 		return got.resp, nil
-	case got.resp.StatusCode == http.StatusOK && sameAs(got.resp, m):
+	case got.resp.StatusCode == http.StatusOK && sameAs(fl.key.Name(), got.resp, m):
 		// It has no ranges, or does not honour If-Range, but it is the same representation: pass over what is there, holding it against it.
 		if err := f.skim(fl.ctx, got.resp.Body, draft); err != nil {
 			got.resp.Body.Close()
@@ -323,8 +371,8 @@ func strong(m *cache.Meta) string {
 }
 
 // sameAs says that a response is of the same representation as m as far as its fields tell.
-func sameAs(resp *http.Response, m *cache.Meta) bool {
-	if len(resp.Header["Content-Encoding"]) != len(m.Header["Content-Encoding"]) && known(resp.Header.Get("Content-Encoding")) {
+func sameAs(name string, resp *http.Response, m *cache.Meta) bool {
+	if coding := resp.Header.Get("Content-Encoding"); known(coding) && !bogus(name, coding, resp) {
 		return false
 	}
 	if etag := m.Header.Get("Etag"); etag != "" || resp.Header.Get("Etag") != "" {
@@ -338,8 +386,8 @@ func sameAs(resp *http.Response, m *cache.Meta) bool {
 }
 
 // continues says that the response is m's body from off to its end.
-func continues(resp *http.Response, m *cache.Meta, off int64) bool {
-	if resp.StatusCode != http.StatusPartialContent || !sameAs(resp, m) {
+func continues(name string, resp *http.Response, m *cache.Meta, off int64) bool {
+	if resp.StatusCode != http.StatusPartialContent || !sameAs(name, resp, m) {
 		return false
 	}
 	want := contentRange(Range{off, m.Size - off}, m.Size)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 
 	"zcache/internal/cache"
@@ -23,7 +24,11 @@ type pin struct {
 // heldBack is how much of a body is kept from readers until its digest agrees: without it no archive can be unpacked unnoticed.
 const heldBack = 64 << 10
 
-// A hold says how much of a draft its readers may see before the digest agrees.
+// publishedFirst is how much of any body is kept from readers until it is published: who has a whole body finds it stored, and small
+// bodies leave in one piece.
+const publishedFirst = 16 << 10
+
+// A hold says how much of a draft its readers may see before it is published, which it is only when its digest agrees.
 type hold struct {
 	limit int64 // a fixed number of bytes; -1: all
 	moves bool  // the length is unknown: all but the last heldBack bytes so far
@@ -31,8 +36,10 @@ type hold struct {
 
 func newHold(v Verify, pins []pin, size int64) hold {
 	switch {
-	case len(pins) == 0 || v == VerifyAfter:
+	case (len(pins) == 0 || v == VerifyAfter) && size < 0:
 		return hold{limit: -1}
+	case len(pins) == 0 || v == VerifyAfter:
+		return hold{limit: max(0, size-publishedFirst)}
 	case v == VerifyBefore:
 		return hold{limit: 0}
 	case size < 0:
@@ -98,7 +105,7 @@ func (f *Filler) pins(fl *flight, m *cache.Meta) (out []pin) {
 		}
 	}
 	name := fl.key.Name()
-	if _, has := fl.key.Query(); has || name == "" || fl.key.IsDir() {
+	if _, has := fl.key.Query(); has || name == "" || fl.key.IsDir() || listsSums(name) {
 		return out
 	}
 	for _, key := range checksumFiles(fl.key) {
@@ -110,10 +117,19 @@ func (f *Filler) pins(fl *flight, m *cache.Meta) (out []pin) {
 	return out
 }
 
+// sumFiles are the names under which a directory keeps the digests of its files.
+var sumFiles = []string{"SHA256SUMS", "sha256sums.asc", "SHA256SUMS.txt", "sha256sum.txt"}
+
+// listsSums says that a file of this name itself vouches for others. Nothing vouches for it here: two that speak against each other would have their
+// fills wait for one another.
+func listsSums(name string) bool {
+	return strings.HasSuffix(name, ".sha256") || slices.Contains(sumFiles, name)
+}
+
 // checksumFiles are the Keys of the files that may name the digest of key's body, the most particular first.
 func checksumFiles(key cache.Key) (out []cache.Key) {
 	dir, file := path.Split(key.Path())
-	for _, name := range []string{file + ".sha256", "SHA256SUMS", "sha256sums.asc", "SHA256SUMS.txt", "sha256sum.txt"} {
+	for _, name := range append([]string{file + ".sha256"}, sumFiles...) {
 		if k, err := cache.ParseKey(key.Hub(), dir+name, "", false); err == nil && k != key {
 			out = append(out, k)
 		}

@@ -73,13 +73,16 @@ func bodyAllowed(status int) bool {
 
 // precondition returns 412 or 304 where the request's conditions ask for it, else 0.
 func precondition(m *cache.Meta, method string, h http.Header) int {
-	etag, modified := m.Header.Get("Etag"), lastModified(m)
+	etag := m.Header.Get("Etag")
 	if lines := h["If-Match"]; len(lines) > 0 {
 		if !matches(lines, etag, true) {
 			return http.StatusPreconditionFailed
 		}
-	} else if t, ok := freshness.ParseDate(h.Get("If-Unmodified-Since")); ok && modified.After(t) {
-		return http.StatusPreconditionFailed
+	} else if t, ok := freshness.ParseDate(h.Get("If-Unmodified-Since")); ok {
+		// Without a modification date the condition is ignored (RFC 9110 section 13.1.4); the Date would stand in for If-Modified-Since alone.
+		if modified, has := freshness.ParseDate(m.Header.Get("Last-Modified")); has && modified.After(t) {
+			return http.StatusPreconditionFailed
+		}
 	}
 	if lines := h["If-None-Match"]; len(lines) > 0 {
 		if matches(lines, etag, false) {
@@ -87,13 +90,13 @@ func precondition(m *cache.Meta, method string, h http.Header) int {
 		}
 		return 0
 	}
-	if t, ok := freshness.ParseDate(h.Get("If-Modified-Since")); ok && (method == http.MethodGet || method == http.MethodHead) && !modified.After(t) {
+	if t, ok := freshness.ParseDate(h.Get("If-Modified-Since")); ok && (method == http.MethodGet || method == http.MethodHead) && !lastModified(m).After(t) {
 		return http.StatusNotModified
 	}
 	return 0
 }
 
-// lastModified is the time that a request's dates are held against: Last-Modified, else the Date of the response, else when it came
+// lastModified is the time that If-Modified-Since is held against: Last-Modified, else the Date of the response, else when it came
 // (RFC 9111 section 4.3.2).
 func lastModified(m *cache.Meta) time.Time {
 	for _, name := range []string{"Last-Modified", "Date"} {
@@ -108,10 +111,10 @@ func lastModified(m *cache.Meta) time.Time {
 // 8.8.3.2).
 func matches(lines []string, etag string, strong bool) bool {
 	for _, line := range lines {
+		if strings.TrimSpace(line) == "*" {
+			return true
+		}
 		for line = strings.TrimLeft(line, " \t,"); line != ""; line = strings.TrimLeft(line, " \t,") {
-			if line[0] == '*' {
-				return true
-			}
 			n := tagLen(line)
 			if n == 0 {
 				break
@@ -190,7 +193,9 @@ func ifRange(m *cache.Meta, h http.Header) bool {
 	}
 	t, ok := freshness.ParseDate(v)
 	modified, has := freshness.ParseDate(m.Header.Get("Last-Modified"))
-	return ok && has && t.Equal(modified)
+	date, dated := freshness.ParseDate(m.Header.Get("Date"))
+	// A file that was changed in the very second it was sent may have been changed again within it.
+	return ok && has && t.Equal(modified) && (!dated || date.Sub(modified) >= time.Second)
 }
 
 // maxRanges bounds what one request may ask for in parts; beyond it the whole representation is sent.
@@ -223,8 +228,11 @@ func ParseRange(s string, size int64) (ranges []Range, ok bool) {
 			ranges = append(ranges, r)
 			total += r.N
 		}
+		if parts > maxRanges {
+			return nil, false
+		}
 	}
-	if parts == 0 || len(ranges) > maxRanges || (len(ranges) > 1 && total > size) {
+	if parts == 0 || (len(ranges) > 1 && total > size) {
 		return nil, false
 	}
 	return ranges, true
@@ -236,6 +244,9 @@ func oneRange(first, last string, size int64) (r Range, fits, valid bool) {
 		n, ok := position(last)
 		if !ok {
 			return r, false, false
+		}
+		if size == 0 && n > 0 {
+			return r, false, false // satisfiable by definition, but no Content-Range can say so: the empty whole does
 		}
 		n = min(n, size)
 		return Range{size - n, n}, n > 0, true

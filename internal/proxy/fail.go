@@ -68,12 +68,21 @@ func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, x *exchange, err 
 	} else {
 		x.outcome.Detail = p.Error
 	}
+	if x.outcome.Cache == "" {
+		x.outcome.Cache = fill.Bypass
+		if x.hub != nil {
+			x.outcome.Cache = fill.Miss
+		}
+	}
 	g.stamp(h, x)
 	var named interface{ ProxyStatus() string }
 	if errors.As(err, &named) && named.ProxyStatus() != "" {
 		h["Proxy-Status"] = []string{"zcache; error=" + named.ProxyStatus()}
 	}
 	h["Cache-Control"] = []string{"no-store"}
+	if p.Status == http.StatusMethodNotAllowed {
+		h["Allow"] = []string{"GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"}
+	}
 	WriteProblem(w, p.Status, p.Error, p.Title, p.Detail)
 	x.status = p.Status
 }

@@ -81,6 +81,7 @@ type exchange struct {
 	outcome fill.Outcome
 	url     string
 	status  int
+	open    bool // only the end of the connection ends the body
 	sent    int64
 	err     error
 }
@@ -95,11 +96,27 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if x.status != 0 {
 			// The head is out: only the end of the connection can tell the client that the body is not whole.
 			g.done(r, x)
+			if x.open && reset(w) {
+				return
+			}
 			panic(http.ErrAbortHandler)
 		}
 		g.fail(w, r, x, err)
 	}
 	g.done(r, x)
+}
+
+// reset ends the connection of an HTTP/1.0 client by RST: an orderly end would be the end of the body.
+func reset(w http.ResponseWriter) bool {
+	c, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return false
+	}
+	if l, ok := c.(interface{ SetLinger(int) error }); ok {
+		l.SetLinger(0)
+	}
+	c.Close()
+	return true
 }
 
 // serve is the story of one request.
@@ -122,15 +139,19 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, x *exchange) err
 	if r.URL.IsAbs() && table.byHost[host] == nil && !table.ourselves(host, r) {
 		return fmt.Errorf("%w: %s", errNotProxy, r.Host)
 	}
-	if strings.HasPrefix(t.path, "/-/") || t.path == "/-" {
+	path, err := normal(t.path)
+	if err != nil {
+		return err
+	}
+	if strings.HasPrefix(path, "/-/") || path == "/-" {
 		x.outcome.Detail = "operations"
 		g.cfg.Operations.ServeHTTP(&counting{ResponseWriter: w, x: x}, r)
 		return nil
 	}
-	if urlForm(t.path) {
+	if urlForm(path) {
 		return errNoURLForm
 	}
-	to, err := g.route(table, host, t)
+	to, err := route(table, host, path, t)
 	if err != nil {
 		return err
 	}
@@ -139,11 +160,11 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, x *exchange) err
 		return nil
 	}
 	x.hub = to.hub
-	if to.key == (cache.Key{}) {
-		return g.slash(w, x, to.base+"/", t)
-	}
 	if err := g.cfg.Guard.Allow(x.client, auth.Read); err != nil {
 		return err
+	}
+	if to.key == (cache.Key{}) {
+		return g.slash(w, x, to.base+"/", t)
 	}
 	a, err := g.cfg.Filler.Get(r.Context(), g.request(w, r, to.key))
 	if err != nil {
@@ -153,29 +174,34 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, x *exchange) err
 	return g.reply(w, r, x, to, a)
 }
 
-// route finds the hub and Key that a target means. No hub and no error is the list of hubs; the zero Key asks for the mount's slash.
-func (g *Gateway) route(table *table, host string, t target) (route, error) {
-	path := t.path
-	if strings.IndexByte(path, '%') >= 0 {
-		k, err := cache.ParseKey("x", path, "", false)
-		if err != nil {
-			return route{}, err
-		}
-		path = k.Path()
+// normal is a path as Keys have it, so that no other spelling of one is routed elsewhere.
+func normal(path string) (string, error) {
+	if strings.IndexByte(path, '%') < 0 {
+		return path, nil
 	}
+	k, err := cache.ParseKey("x", path, "", false)
+	return k.Path(), err
+}
+
+// route finds the hub and Key that a target means, whose normal path is given. No hub and no error is the list of hubs; the zero Key asks for the
+// mount's slash.
+func route(table *table, host, path string, t target) (place, error) {
 	hub, base, rest := table.find(host, path)
 	switch {
 	case hub == nil && !table.open(host):
-		return route{}, fmt.Errorf("%w: %s", errUnmapped, host)
-	case hub == nil && (path == "/" || path == ""):
-		return route{}, nil
+		return place{}, fmt.Errorf("%w: %s", errUnmapped, host)
+	case hub == nil && path == "/":
+		return place{}, nil
 	case hub == nil:
-		return route{}, errNoHub
+		if _, err := cache.ParseKey("x", path, "", false); err != nil {
+			return place{}, err // what names nothing anywhere is the client's mistake, not a hub's absence
+		}
+		return place{}, errNoHub
 	case rest == "":
-		return route{hub: hub, base: base}, nil
+		return place{hub: hub, base: base}, nil
 	}
 	key, err := cache.ParseKey(hub.Name, rest, t.query, t.hasQuery)
-	return route{hub: hub, key: key, base: base}, err
+	return place{hub: hub, key: key, base: base}, err
 }
 
 // slash sends a client from "/kernel" to "/kernel/".
@@ -198,8 +224,8 @@ func (g *Gateway) request(w http.ResponseWriter, r *http.Request, key cache.Key)
 		out.Body = r.Body
 	}
 	out.Interim = func(status int, header http.Header) {
-		if status < 100 || status > 199 || status == http.StatusSwitchingProtocols {
-			return
+		if status < 100 || status > 199 || status == http.StatusSwitchingProtocols || !r.ProtoAtLeast(1, 1) {
+			return // HTTP/1.0 knows no interim responses: it would take one for the answer
 		}
 		h := w.Header()
 		kept := h.Clone()
@@ -229,8 +255,11 @@ func (g *Gateway) loops(r *http.Request) error {
 				continue
 			}
 			members++
-			if id, ok := strings.CutPrefix(strings.TrimSpace(params), "id="); ok && strings.Trim(id, `"`) == g.cfg.ID {
-				return fmt.Errorf("%w: it has passed this instance", errLoop)
+			for p := range strings.SplitSeq(params, ";") {
+				name, id, _ := strings.Cut(strings.TrimSpace(p), "=")
+				if strings.EqualFold(name, "id") && strings.Trim(id, `"`) == g.cfg.ID && g.cfg.ID != "" {
+					return fmt.Errorf("%w: it has passed this instance", errLoop)
+				}
 			}
 		}
 	}

@@ -63,15 +63,15 @@ func bareHost(host string) string {
 // open says that a Host may reach the catch-all and the list of hubs: with hubs bound to hosts, an unknown one most likely means a
 // hub that is not configured, and must not be answered with another's files.
 func (t *table) open(host string) bool {
-	if len(t.byHost) == 0 || host == "localhost" || host == "" || host == t.public {
+	if len(t.byHost) == 0 || host == "localhost" || host != "" && host == t.public {
 		return true
 	}
 	_, err := netip.ParseAddr(host)
 	return err == nil
 }
 
-// route is where a request goes.
-type route struct {
+// place is where a request goes.
+type place struct {
 	hub  *Hub
 	key  cache.Key
 	base string // what precedes the hub's paths in the client's URL space: "/kernel" or ""

@@ -22,12 +22,13 @@ func (g *Gateway) stamp(h http.Header, x *exchange) {
 }
 
 // reply writes an answer. An error after x.status is set means that the head is out.
-func (g *Gateway) reply(w http.ResponseWriter, r *http.Request, x *exchange, to route, a *fill.Answer) error {
+func (g *Gateway) reply(w http.ResponseWriter, r *http.Request, x *exchange, to place, a *fill.Answer) error {
 	x.outcome, x.url = a.Outcome, a.URL
 	h := w.Header()
 	for name, values := range a.Header {
 		h[name] = values
 	}
+	h["X-Request-Id"] = []string{x.id}
 	h["Via"] = append([]string(nil), h["Via"]...) // what is stamped must not reach the store
 	h["Cache-Status"] = append([]string(nil), h["Cache-Status"]...)
 	g.stamp(h, x)
@@ -38,7 +39,7 @@ func (g *Gateway) reply(w http.ResponseWriter, r *http.Request, x *exchange, to 
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // the origin said nothing of it, nor do we
 	}
-	x.status = a.Status
+	x.status, x.open = a.Status, a.Body != nil && a.Length < 0 && !r.ProtoAtLeast(1, 1)
 	w.WriteHeader(a.Status)
 	if a.Body == nil {
 		return nil
@@ -107,19 +108,28 @@ func (g *Gateway) protect(h http.Header, hub *Hub) {
 	if hub.Active {
 		return
 	}
-	kind := ""
-	if v := h["Content-Type"]; len(v) > 0 {
-		kind, _, _ = strings.Cut(v[0], ";")
-		kind = strings.ToLower(strings.TrimSpace(kind))
-	}
-	if kind == "text/html" || strings.HasSuffix(kind, "xml") || strings.HasPrefix(kind, "multipart/") {
+	if active(h["Content-Type"]) {
 		h["Content-Security-Policy"] = append(append([]string(nil), h["Content-Security-Policy"]...), "sandbox")
 	}
 }
 
+// active says that a body of this type may run scripts. Of several types a browser takes the last that it knows, so any of them counts.
+func active(lines []string) bool {
+	for _, line := range lines {
+		for kind := range strings.SplitSeq(line, ",") {
+			kind, _, _ = strings.Cut(kind, ";")
+			kind = strings.ToLower(strings.TrimSpace(kind))
+			if kind == "text/html" || kind == "text/xsl" || strings.HasSuffix(kind, "xml") || strings.HasPrefix(kind, "multipart/") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // relocate turns a Location that lies under the hub's upstream into the client's URL space. A relative path stays: it leads to the same
 // place in both.
-func (g *Gateway) relocate(h http.Header, to route, a *fill.Answer) {
+func (g *Gateway) relocate(h http.Header, to place, a *fill.Answer) {
 	location := h.Get("Location")
 	if location == "" || a.URL == "" {
 		return

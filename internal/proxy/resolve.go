@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 
 	"zcache/internal/cache"
@@ -24,7 +26,7 @@ func (g *Gateway) Resolve(raw, self string) (cache.Key, error) {
 		if err != nil || u.Host == "" {
 			return cache.Key{}, fmt.Errorf("%w: %q is neither a path nor a URL", cache.ErrBadKey, raw)
 		}
-		for name := range table.byName {
+		for _, name := range slices.Sorted(maps.Keys(table.byName)) {
 			if key, ok := g.cfg.KeyOf(name, u); ok {
 				return key, nil
 			}
@@ -38,7 +40,11 @@ func (g *Gateway) Resolve(raw, self string) (cache.Key, error) {
 	if !ok {
 		return cache.Key{}, errBadTarget
 	}
-	to, err := g.route(table, host, t)
+	path, err := normal(t.path)
+	if err != nil {
+		return cache.Key{}, err
+	}
+	to, err := route(table, host, path, t)
 	switch {
 	case err != nil:
 		return cache.Key{}, err
