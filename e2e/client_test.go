@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -130,22 +131,31 @@ func raw(t testing.TB, addr, request string) answer {
 	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 	// An answer may come, and the connection end, before all was sent.
 	_, unsent := io.WriteString(conn, request)
+	method, _, _ := strings.Cut(request, " ")
+	a, err := readAnswer(conn, method)
+	if err != nil {
+		t.Fatalf("%.200q: %v, %v", request, err, unsent)
+	}
+	return a
+}
+
+// readAnswer reads one answer and the end of its connection. The error says that there was none.
+func readAnswer(conn net.Conn, method string) (answer, error) {
 	all, err := io.ReadAll(conn)
 	if len(all) == 0 {
-		t.Fatalf("%.200q: no answer: %v, %v", request, err, unsent)
+		return answer{}, fmt.Errorf("no answer: %w", err)
 	}
 	a := answer{Raw: string(all), Err: err}
-	method, _, _ := strings.Cut(request, " ")
 	resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(all)), &http.Request{Method: method})
 	if err != nil {
-		t.Fatalf("%.200q: answer is no HTTP: %v: %s", request, err, clip(all))
+		return answer{}, fmt.Errorf("answer is no HTTP: %w: %s", err, clip(all))
 	}
 	a.Status, a.Header = resp.StatusCode, resp.Header
 	a.Body, err = io.ReadAll(resp.Body)
 	if a.Err == nil {
 		a.Err = err
 	}
-	return a
+	return a, nil
 }
 
 // target asks for a request-target byte for byte, which no HTTP library would let through.

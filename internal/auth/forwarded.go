@@ -6,19 +6,26 @@ import (
 	"strings"
 )
 
-// reported is the address that the forwarding fields of a trusted peer tell, or the invalid address when they leave it unclear.
+// reported is the address that the forwarding fields of a trusted peer tell: the peer's own when they tell of nobody, the invalid address
+// when they leave it unclear.
 //
 // A proxy adds to one of the two kinds of field and most often passes the other on as its own client wrote it. Nobody can tell which is
 // which, so where both are there and disagree, neither is believed: the client could have chosen its address.
-func (g *Guard) reported(h http.Header) netip.Addr {
+func (g *Guard) reported(h http.Header, peer netip.Addr) netip.Addr {
 	var standard, common []string
 	for _, line := range h["Forwarded"] {
 		standard = append(standard, forwardedFor(line)...)
 	}
 	for _, line := range h["X-Forwarded-For"] {
-		common = append(common, strings.Split(line, ",")...)
+		for hop := range strings.SplitSeq(line, ",") {
+			if hop = strings.TrimSpace(hop); hop != "" {
+				common = append(common, hop)
+			}
+		}
 	}
 	switch {
+	case len(standard)+len(common) == 0:
+		return peer
 	case len(standard) == 0:
 		return g.rightmost(common)
 	case len(common) == 0:
@@ -44,6 +51,9 @@ func (g *Guard) rightmost(hops []string) (a netip.Addr) {
 // forwardedFor returns the for parameter of each element of a Forwarded line (RFC 7239), "" where an element has not just one.
 func forwardedFor(line string) (hops []string) {
 	for _, element := range splitBackward(line, ',') {
+		if strings.TrimSpace(element) == "" {
+			continue // an empty member of a list means nothing (RFC 9110 section 5.6.1)
+		}
 		node, n := "", 0
 		for _, pair := range splitBackward(element, ';') {
 			if name, v, ok := strings.Cut(pair, "="); ok && strings.EqualFold(strings.TrimSpace(name), "for") {

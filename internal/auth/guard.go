@@ -43,8 +43,8 @@ func NewGuard(trusted []netip.Prefix) *Guard { return &Guard{trusted: trusted} }
 func (g *Guard) Identify(r *http.Request) Client {
 	peer := address(r.RemoteAddr)
 	c := Client{Addr: peer, Local: peer.IsLoopback() && loopbackHost(r.Host) && !relayed(r.Header)}
-	if g.trusts(peer) && (len(r.Header["Forwarded"]) > 0 || len(r.Header["X-Forwarded-For"]) > 0) {
-		c.Addr = g.reported(r.Header)
+	if g.trusts(peer) {
+		c.Addr = g.reported(r.Header, peer)
 	}
 	return c
 }
@@ -52,7 +52,7 @@ func (g *Guard) Identify(r *http.Request) Client {
 // relayed says that a proxy has had its hands on the request, by what it says of itself.
 func relayed(h http.Header) bool {
 	for name := range h {
-		if name == "Via" || name == "Forwarded" || name == "X-Real-Ip" || strings.HasPrefix(name, "X-Forwarded-") {
+		if name == "Via" || name == "Forwarded" || name == "X-Real-Ip" || strings.HasPrefix(name, "X-Forwarded") {
 			return true
 		}
 	}

@@ -175,6 +175,11 @@ func (f *Filler) remove(key cache.Key) {
 // confirm freshens the entry and says so. An entry that cannot be freshened on disk is confirmed all the same.
 func (f *Filler) confirm(fl *flight, entry *cache.Entry, m *cache.Meta) {
 	f.freshen(entry, m, &fl.trip)
+	if pin, ok := clientPin(fl.header); ok && m.Status == http.StatusOK && pin != m.SHA256 && m.SHA256 != [32]byte{} {
+		// The origin stands by the body that is held: it has no other for this client.
+		f.fail(fl, 0, fmt.Errorf("get %s: %w: sha-256 is %x, the client says %x", fl.key, ErrDigest, m.SHA256, pin))
+		return
+	}
 	fl.meta, fl.held = m, entry.Meta
 	f.decide(fl, confirmed)
 }

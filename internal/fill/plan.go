@@ -65,7 +65,7 @@ func Decide(m *cache.Meta, adopted bool, request freshness.Request, rule freshne
 		p.Action, p.Why = Serve, v.By
 	case request.OnlyIfCached:
 		p.Action, p.Why = Refuse, "only-if-cached"
-	case why == "stale" && v.WhileRevalidating() && rule.Class != freshness.ClassIndex && !m.Provisional:
+	case why == "stale" && v.WhileRevalidating() && !m.Provisional:
 		p.Action, p.Why = ServeStale, "stale-while-revalidate"
 	default:
 		p.Action, p.Why = Revalidate, why

@@ -32,7 +32,7 @@ func (v Verdict) Until(now time.Time) time.Time { return now.Add(v.Lifetime - v.
 
 // WhileRevalidating says that the stale response may be served while it is revalidated behind (RFC 5861 section 3).
 func (v Verdict) WhileRevalidating() bool {
-	return !v.Fresh && !v.MustRevalidate && !v.NoCache && v.swr > 0 && v.over < v.swr
+	return !v.Fresh && !v.MustRevalidate && v.swr > 0 && v.over < v.swr
 }
 
 // OnError says that the stale response may be served in place of an error: of an answer 5xx or 429 (reached), within the
@@ -74,7 +74,8 @@ func Judge(m *cache.Meta, rule Rule, now time.Time) Verdict {
 		v.Lifetime, v.By = max(v.Lifetime, immutableLifetime), "class immutable"
 		v.Fresh, v.NoCache, v.MustRevalidate = v.Lifetime > v.Age, false, false
 	case rule.Class == ClassIndex:
-		v.Lifetime, v.By, v.Fresh, v.NoCache = 0, "class index", false, true
+		// No window of the origin's serves it behind its own revalidation; one for errors counts from the origin's own lifetime.
+		v.Lifetime, v.By, v.Fresh, v.swr = 0, "class index", false, unset
 	}
 	return v
 }

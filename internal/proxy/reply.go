@@ -44,7 +44,7 @@ func (g *Gateway) reply(w http.ResponseWriter, r *http.Request, x *exchange, to 
 	if a.Body == nil {
 		return nil
 	}
-	n, err := g.send(w, a)
+	n, err := g.send(w, r, a)
 	x.sent = n
 	if err != nil && r.Context().Err() == nil {
 		return err
@@ -59,7 +59,7 @@ func (g *Gateway) reply(w http.ResponseWriter, r *http.Request, x *exchange, to 
 }
 
 // send copies the body. One of known length goes through ReadFrom, and so by sendfile; one that grows is flushed as it comes.
-func (g *Gateway) send(w http.ResponseWriter, a *fill.Answer) (int64, error) {
+func (g *Gateway) send(w http.ResponseWriter, r *http.Request, a *fill.Answer) (int64, error) {
 	if b, ok := a.Body.(interface{ Bytes() []byte }); ok && !a.Live {
 		// A body that is in memory leaves in one write with its head; ReadFrom would make two of it, a third of a small hit's cost.
 		if p := b.Bytes(); p != nil && int64(len(p)) == a.Length {
@@ -75,6 +75,15 @@ func (g *Gateway) send(w http.ResponseWriter, a *fill.Answer) (int64, error) {
 	}
 	if a.Length >= 0 || !a.Live {
 		if rf, ok := w.(io.ReaderFrom); ok {
+			if c, ok := r.Context().Value(connKey{}).(*conn); ok && !a.Live && a.Length >= 0 {
+				// Flushed into the connection's hand, the head need not be followed through net/http's own buffers, which copy the
+				// beginning of the body first.
+				c.hold()
+				defer c.release()
+				if err := rc.Flush(); err != nil {
+					return 0, err
+				}
+			}
 			return rf.ReadFrom(a.Body)
 		}
 		return io.Copy(w, a.Body)

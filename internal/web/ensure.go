@@ -24,6 +24,8 @@ const (
 	maxURLs   = 10000
 )
 
+var errNotKept = errors.New("the upstream answered, but with what may not be kept")
+
 // A taskItem is what became of one URL of a task.
 type taskItem struct {
 	URL    string `json:"url"`
@@ -185,7 +187,15 @@ func (s *Server) ensureOne(ctx context.Context, raw, host string) taskItem {
 	if err != nil {
 		return taskItem{URL: raw, State: "failed", Status: statusOf(err), Cache: outcome.Cache, Error: err.Error()}
 	}
-	return taskItem{URL: raw, State: "held", Status: http.StatusOK, Cache: outcome.Cache}
+	// That the origin answered does not mean that its answer could be kept: look.
+	x, err := s.cfg.Filler.Explain(&fill.Request{Key: key, Method: http.MethodGet, Header: http.Header{}})
+	if err == nil && !x.Held {
+		err = errNotKept
+	}
+	if err != nil {
+		return taskItem{URL: raw, State: "failed", Status: outcome.FwdStatus, Cache: outcome.Cache, Error: err.Error()}
+	}
+	return taskItem{URL: raw, State: "held", Status: x.Meta.Status, Cache: outcome.Cache}
 }
 
 // statusOf is the status that a client would get for an error of the filler.

@@ -111,7 +111,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	var hits, all float64
 	for _, h := range s.cfg.Hubs() {
 		c := counts[h.Name]
-		hv := hubView{HubInfo: h, Requests: c.requests, Hits: c.hits, BytesSent: c.sent, BytesFromCache: c.cached, BytesFromUpstream: c.sent - c.cached}
+		hv := hubView{HubInfo: h, Requests: c.requests, Hits: c.hits, BytesSent: c.sent, BytesFromCache: c.cached, BytesFromUpstream: max(0, c.sent-c.cached)}
 		if c.requests > 0 {
 			hv.HitRatio = c.hits / c.requests
 		}

@@ -104,10 +104,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.Serve
 
 func (s *Server) routes() *mux.Router {
 	r := mux.NewRouter().SkipClean(true).UseEncodedPath()
+	posts := map[string]bool{}
 	get := func(path string, scope auth.Scope, h handler) {
 		r.HandleFunc(path, s.guarded(scope, h)).Methods(http.MethodGet, http.MethodHead)
 	}
 	post := func(path string, h handler) {
+		posts[path] = true
 		r.HandleFunc(path, s.guarded(auth.Operate, s.sameSite(h))).Methods(http.MethodPost)
 	}
 	get("/-/healthz", auth.Read, s.healthz)
@@ -121,9 +123,16 @@ func (s *Server) routes() *mux.Router {
 	post("/-/purge", s.purge)
 	post("/-/reload", s.reload)
 	r.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		harden(w.Header())
 		s.fail(w, r, &failure{http.StatusNotFound, "no_endpoint", "no such endpoint under /-/"})
 	})
 	r.MethodNotAllowedHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		harden(w.Header())
+		allow := "GET, HEAD"
+		if posts[r.URL.EscapedPath()] {
+			allow = "POST"
+		}
+		w.Header().Set("Allow", allow)
 		s.fail(w, r, &failure{http.StatusMethodNotAllowed, "method", r.Method + " is not for this endpoint"})
 	})
 	return r
@@ -142,10 +151,7 @@ func plainHandler(h http.HandlerFunc) handler {
 // guarded runs h for clients that have the scope.
 func (s *Server) guarded(scope auth.Scope, h handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		hd := w.Header()
-		hd.Set("Cache-Control", "no-store")
-		hd.Set("X-Content-Type-Options", "nosniff")
-		hd.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+		harden(w.Header())
 		err := s.cfg.Guard.Allow(s.cfg.Guard.Identify(r), scope)
 		if err == nil {
 			err = h(w, r)
@@ -154,6 +160,13 @@ func (s *Server) guarded(scope auth.Scope, h handler) http.HandlerFunc {
 			s.fail(w, r, err)
 		}
 	}
+}
+
+// harden keeps an answer from being stored, guessed at, framed, or from running anything.
+func harden(h http.Header) {
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
 }
 
 // sameSite refuses what another site's page had a browser send. A page without an origin of its own (sandboxed content of an upstream,
@@ -181,7 +194,13 @@ type failure struct {
 func (f *failure) Error() string { return f.detail }
 
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
+		return // nobody is there to read it
+	}
 	f := &failure{http.StatusInternalServerError, "internal", err.Error()}
+	if s.cfg.Guard.Allow(s.cfg.Guard.Identify(r), auth.Observe) != nil {
+		f.detail = "something went wrong here; the log tells what" // the error may name files and upstreams
+	}
 	switch {
 	case errors.As(err, &f):
 	case errors.Is(err, auth.ErrDenied):

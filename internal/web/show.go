@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
+
+	"zcache/internal/auth"
 )
 
 // show answers with v as JSON, or as a page where the client prefers one.
@@ -34,7 +37,7 @@ func prefersHTML(lines []string) bool {
 		name, params, _ := strings.Cut(part, ";")
 		q := 1.0
 		for p := range strings.SplitSeq(params, ";") {
-			if v, ok := strings.CutPrefix(strings.TrimSpace(p), "q="); ok {
+			if name, v, _ := strings.Cut(strings.TrimSpace(p), "="); strings.EqualFold(name, "q") {
 				q, _ = strconv.ParseFloat(v, 64)
 			}
 		}
@@ -111,12 +114,12 @@ var hubsPage = template.Must(template.New("hubs").Parse(`<table>{{range .}}<tr><
 
 // Front is the handler of "/" where no hub is mounted: the list of hubs.
 func (s *Server) Front() http.Handler {
-	return s.guarded(0, func(w http.ResponseWriter, r *http.Request) error {
+	return s.guarded(auth.Read, func(w http.ResponseWriter, r *http.Request) error {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			return &failure{http.StatusMethodNotAllowed, "method", "this page takes GET"}
 		}
 		w.Header().Set("Vary", "Accept")
-		hubs := s.cfg.Hubs()
+		hubs := slices.Clone(s.cfg.Hubs())
 		for i := range hubs {
 			hubs[i].Policy = nil
 		}
