@@ -214,7 +214,7 @@ func (f *Filler) pump(fl *flight, resp *http.Response, draft cache.Draft, hold h
 				}
 				pause *= 2
 			}
-			next, again := f.carry(fl, draft)
+			next, again := f.carry(fl, draft, hold)
 			if again == nil {
 				resp = next
 				break
@@ -290,7 +290,7 @@ func drain(ctx context.Context, body io.ReadCloser, draft cache.Draft, hold hold
 }
 
 // carry asks for what is missing of a draft. errChanged says that the origin has something else now.
-func (f *Filler) carry(fl *flight, draft cache.Draft) (*http.Response, error) {
+func (f *Filler) carry(fl *flight, draft cache.Draft, hold hold) (*http.Response, error) {
 	m := draft.Meta()
 	condition := continuation(m, draft.Len())
 	if condition == nil {
@@ -305,7 +305,7 @@ func (f *Filler) carry(fl *flight, draft cache.Draft) (*http.Response, error) {
 		return got.resp, nil
 	case got.resp.StatusCode == http.StatusOK && sameAs(fl.key.Name(), got.resp, m):
 		// It has no ranges, or does not honour If-Range, but it is the same representation: pass over what is there, holding it against it.
-		if err := f.skim(fl.ctx, got.resp.Body, draft); err != nil {
+		if err := f.skim(fl.ctx, got.resp.Body, draft, hold); err != nil {
 			got.resp.Body.Close()
 			return nil, err
 		}
@@ -319,9 +319,13 @@ func (f *Filler) carry(fl *flight, draft cache.Draft) (*http.Response, error) {
 }
 
 // skim reads as many bytes as the draft holds and compares them with it: what was already given to clients must be what the rest
-// belongs to.
-func (f *Filler) skim(ctx context.Context, body io.Reader, draft cache.Draft) error {
+// belongs to. What is held back from them is held back from here too: it is passed over unseen, as a 206 would have done.
+func (f *Filler) skim(ctx context.Context, body io.Reader, draft cache.Draft, hold hold) error {
 	n := draft.Len()
+	unseen := int64(0)
+	if shown := hold.at(n); shown >= 0 && shown < n {
+		n, unseen = shown, n-shown
+	}
 	have := draft.Section(ctx, 0, n)
 	defer have.Close()
 	a, b := buffers.Get().(*[]byte), buffers.Get().(*[]byte)
@@ -340,7 +344,8 @@ func (f *Filler) skim(ctx context.Context, body io.Reader, draft cache.Draft) er
 		}
 		done += k
 	}
-	return nil
+	_, err := io.CopyN(io.Discard, body, unseen)
+	return err
 }
 
 // continuation returns the fields that ask for the rest of m's body from off on, or nil when that cannot be asked safely: it takes a

@@ -27,6 +27,7 @@ type measured struct {
 	head   []byte // of the response so far
 	inBody bool
 	body   int64
+	last   []byte // of the body: the end of what came
 }
 
 // begin starts the count for a new request and returns its number.
@@ -51,6 +52,7 @@ func (c *measured) Read(p []byte) (int, error) {
 func (c *measured) note(p []byte) {
 	if c.inBody {
 		c.body += int64(len(p))
+		c.keep(p)
 		return
 	}
 	if len(c.head)+len(p) > maxHead {
@@ -63,13 +65,25 @@ func (c *measured) note(p []byte) {
 			return
 		}
 		if !interim(c.head) {
-			c.inBody, c.body = true, int64(len(c.head)-end)
+			c.inBody, c.body, c.last = true, int64(len(c.head)-end), nil
+			c.keep(c.head[end:])
 			c.head = nil
 			return
 		}
 		c.head = append(c.head[:0], c.head[end:]...)
 	}
 }
+
+// strayEnd is how many line ends after a body are forgiven: there are servers that have always added one.
+const strayEnd = 4
+
+func (c *measured) keep(p []byte) {
+	c.last = append(c.last, p[max(0, len(p)-strayEnd):]...)
+	c.last = c.last[max(0, len(c.last)-strayEnd):]
+}
+
+// stray says that what follows a body is nothing but line ends.
+func stray(p []byte) bool { return len(p) <= strayEnd && len(bytes.Trim(p, "\r\n")) == 0 }
 
 // headEnd is where the body begins, or -1.
 func headEnd(b []byte) int {
@@ -92,25 +106,32 @@ func interim(b []byte) bool {
 // beyond says that more than length bytes of body have come for the given request, as far as that can be known at its end.
 func (c *measured) beyond(turn int, length int64) bool {
 	c.mu.Lock()
-	same, body := c.turn == turn && c.inBody, c.body
-	c.mu.Unlock()
-	return same && (body > length || body == length && c.waiting())
+	defer c.mu.Unlock()
+	switch extra := c.body - length; {
+	case c.turn != turn || !c.inBody || extra < 0:
+		return false
+	case extra > strayEnd:
+		return true
+	case extra > 0:
+		return !stray(c.last[int64(len(c.last))-extra:])
+	}
+	return !stray(c.waiting())
 }
 
-// waiting says that bytes have arrived which nobody has read.
-func (c *measured) waiting() bool {
+// waiting is the beginning of what has arrived and nobody has read.
+func (c *measured) waiting() []byte {
 	sc, ok := c.Conn.(syscall.Conn)
 	if !ok {
-		return false
+		return nil
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
-		return false
+		return nil
 	}
-	var n int
+	var b [strayEnd + 1]byte
+	n := 0
 	raw.Control(func(fd uintptr) {
-		var b [1]byte
 		n, _, _ = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
 	})
-	return n > 0
+	return b[:max(n, 0)]
 }

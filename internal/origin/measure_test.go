@@ -46,6 +46,8 @@ func TestMoreThanAnnouncedIsAnError(t *testing.T) {
 		"a few bytes too many":           {"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcdefgh", errLonger},
 		"after an interim response":      {"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcdefgh", errLonger},
 		"a large body with a tail":       {"HTTP/1.1 200 OK\r\nContent-Length: 49152\r\n\r\n" + big + "tail", errLonger},
+		"a line end after it":            {"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd\r\n", nil},
+		"a line end and more after it":   {"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd\r\nx", errLonger},
 		"just what was announced":        {"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd", nil},
 		"the same after an interim one":  {"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd", nil},
 		"a large body without a tail":    {"HTTP/1.1 200 OK\r\nContent-Length: 49152\r\n\r\n" + big, nil},
