@@ -213,6 +213,9 @@ func TestBrokenAnswersAreNeverPublished(t *testing.T) {
 			w.send(head + "Content-Length: 50000\r\n\r\n" + body)
 			w.cut()
 		}, false},
+		{"less announced than sent", "short.bin", func(w *wire, r *request) {
+			w.send(head + "Content-Length: 30000\r\n\r\n" + body)
+		}, true},
 		{"no last chunk", "chunk.bin", func(w *wire, r *request) {
 			w.send(head + fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n", len(body), body))
 			w.last = true

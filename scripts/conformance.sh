@@ -13,7 +13,6 @@ if [[ -z ${CACHE_TESTS:-} || ! -f ${CACHE_TESTS:-}/test-engine/cli.mjs ]]; then
 fi
 command -v node >/dev/null || { echo "conformance: node is needed to run the suite" >&2; exit 1; }
 unset HTTP_PROXY http_proxy HTTPS_PROXY https_proxy ALL_PROXY all_proxy
-origin_port=${ORIGIN_PORT:-18301} port=${PORT:-18300}
 
 work=$(mktemp -d) pids=()
 cleanup() {
@@ -23,6 +22,19 @@ cleanup() {
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
+
+free_port() {
+	node -e 'const s = require("net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close() })'
+}
+origin_port=$(free_port) port=$(free_port)
+# By itself the suite's origin listens on every interface.
+cat >"$work/loopback.cjs" <<'JS'
+const { Server } = require('net')
+const { listen } = Server.prototype
+Server.prototype.listen = function (port, ...more) {
+  return listen.call(this, { port: Number(port), host: '127.0.0.1' }, ...more.filter(m => typeof m === 'function'))
+}
+JS
 
 await() { # await URL PID LOG: until something answers there
 	for _ in {1..120}; do
@@ -37,7 +49,7 @@ await() { # await URL PID LOG: until something answers there
 
 cd -- "$CACHE_TESTS"
 npm_config_protocol=http npm_config_port=$origin_port npm_config_pidfile=$work/origin.pid \
-	node test-engine/server/server.mjs >"$work/origin.log" 2>&1 &
+	node --require "$work/loopback.cjs" test-engine/server/server.mjs >"$work/origin.log" 2>&1 &
 pids+=($!)
 await "http://127.0.0.1:$origin_port/" "$!" "$work/origin.log"
 (cd "$work" && exec "$zcache" serve --root "$work/root" --listen "127.0.0.1:$port" --upstream "http://127.0.0.1:$origin_port") >"$work/zcache.log" 2>&1 &

@@ -69,6 +69,7 @@ func newInstance(cfg config.Config, log *slog.Logger, reload func() error) (*ins
 		}
 		store = in.tree
 	}
+	in.noteUpstreams(s)
 	in.filler = fill.New(fill.Config{
 		Store: store, Origin: roundTripper(func() http.RoundTripper { return in.current.Load().origin }),
 		Policy: in.policy, KeyOf: in.keyOf, Upstream: in.upstream, Skip: origin.WithSkipOpen, Logger: log, Registerer: in.registry,
@@ -154,8 +155,21 @@ func (in *instance) apply(cfg config.Config) error {
 	s.cfg.Offline = o.Offline
 	in.current.Store(s)
 	in.gateway.SetHubs(gatewayHubs(cfg))
+	in.noteUpstreams(s)
 	old.origin.Close()
 	return nil
+}
+
+// noteUpstreams leaves word in the tree of where it comes from.
+func (in *instance) noteUpstreams(s *settings) {
+	if in.tree == nil {
+		return
+	}
+	for name, h := range s.hubs {
+		if err := in.tree.NoteUpstreams(name, h.Policy().Upstream); err != nil {
+			in.log.Warn("keep the root", "error", err)
+		}
+	}
 }
 
 // roundTripper asks for the round tripper in force at each request.

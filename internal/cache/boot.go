@@ -17,9 +17,6 @@ import (
 
 const bootFile = ownDir + "/boot"
 
-// syncEvery is how often what was committed is written to the disk, and with it how much a loss of power puts in doubt.
-const syncEvery = 30 * time.Second
-
 // A bootMark tells entries that certainly reached the disk from those that a loss of power may have torn. The file .zcache/boot
 // holds the id of the boot that wrote last, and the time up to which all was synced. Under another boot id, what is newer than that
 // is checked against its digest before it is used.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -201,4 +202,30 @@ func TestARootThatWentAwayTakesNothing(t *testing.T) {
 	c.advance(time.Second)
 	must(t, tree.Health())
 	put(t, tree, "/b", "again")
+}
+
+func TestUpstreamsAreNotedBesideTheFiles(t *testing.T) {
+	dir := t.TempDir()
+	tree, err := OpenTree(Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tree.Close()
+	for _, lines := range [][]string{{"https://a.example/pub"}, {"https://a.example/pub", "https://b.example/pub"}} {
+		if err := tree.NoteUpstreams("kernel", lines); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(filepath.Join(dir, "kernel", upstreamName))
+		if want := strings.Join(lines, "\n") + "\n"; err != nil || string(got) != want {
+			t.Errorf("after NoteUpstreams(%q): %q, %v", lines, got, err)
+		}
+	}
+	n := 0
+	key, err := ParseKey("kernel", "/", "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tree.List(t.Context(), key, func(k Key, _ Info) bool { n++; return true }); err != nil || n != 0 {
+		t.Errorf("List finds %d entries, %v; the note is none", n, err)
+	}
 }

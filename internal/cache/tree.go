@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -254,4 +255,25 @@ func (t *Tree) closeFiles() error {
 		errs = append(errs, t.root.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// upstreamName is the file in a hub's folder that tells where the hub's files come from.
+const upstreamName = ownPrefix + "-upstream"
+
+// NoteUpstreams writes the hub's upstreams, a line each, beside its files, so that whoever finds the tree, or a copy of it, knows where it comes
+// from. The lines must hold no credentials.
+func (t *Tree) NoteUpstreams(hub string, lines []string) error {
+	name := hub + "/" + upstreamName
+	text := []byte(strings.Join(lines, "\n") + "\n")
+	if old, err := t.root.ReadFile(name, 64<<10); err == nil && bytes.Equal(old, text) {
+		return nil
+	}
+	err := t.root.MkdirAll(hub)
+	if err == nil {
+		err = t.root.WriteFile(name, text, false)
+	}
+	if err != nil {
+		return fmt.Errorf("note the upstreams of %s: %w", hub, because(err))
+	}
+	return nil
 }

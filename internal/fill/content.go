@@ -4,7 +4,17 @@ import (
 	"bytes"
 	"net/http"
 	"strings"
+
+	"zcache/internal/cache"
 )
+
+// fileName is the name that tells what a body is; a directory's tells nothing, whatever suffix it has.
+func fileName(k cache.Key) string {
+	if k.IsDir() {
+		return ""
+	}
+	return k.Name()
+}
 
 // known says that a Content-Encoding names a coding in use, so that the bytes are not those of the file itself.
 func known(coding string) bool {

@@ -153,7 +153,7 @@ func (f *Filler) receiveRest(fl *flight, got *fetched, h held) (again bool) {
 
 // rejoin returns what a draft's Meta becomes when the response is its rest and still one to be kept, else nil.
 func (f *Filler) rejoin(fl *flight, got *fetched, left cache.Draft) *cache.Meta {
-	if !continues(fl.key.Name(), got.resp, left.Meta(), left.Len()) {
+	if !continues(fileName(fl.key), got.resp, left.Meta(), left.Len()) {
 		return nil
 	}
 	m, ok := freshness.Freshen(left.Meta(), endToEnd(got.resp.Header), got.asked, got.received)

@@ -244,7 +244,7 @@ func (f *Filler) tail(ctx context.Context, r *Request, m *cache.Meta, want Range
 		return nil, err
 	}
 	resp := got.resp
-	if resp.StatusCode != http.StatusPartialContent || !sameAs(r.Key.Name(), resp, m) || resp.Header.Get("Content-Range") != contentRange(want, m.Size) {
+	if resp.StatusCode != http.StatusPartialContent || !sameAs(fileName(r.Key), resp, m) || resp.Header.Get("Content-Range") != contentRange(want, m.Size) {
 		resp.Body.Close()
 		return nil, errChanged
 	}
@@ -266,7 +266,7 @@ func (f *Filler) rest(ctx context.Context, r *Request, m *cache.Meta, off, end i
 		return nil, err
 	}
 	resp := got.resp
-	switch same := sameAs(r.Key.Name(), resp, m); {
+	switch same := sameAs(fileName(r.Key), resp, m); {
 	case same && want != nil && resp.StatusCode == http.StatusPartialContent && resp.Header.Get("Content-Range") == contentRange(*want, m.Size):
 		return &exactly{resp.Body, want.N}, nil
 	case same && resp.StatusCode == http.StatusOK:

@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A clock is a time that only the test moves. It begins at the real one, as the origins' Date fields are real.
+// A clock is a time that only the test moves.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -38,6 +38,20 @@ func (c *clock) Add(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
+}
+
+// dated makes responses of the time that the clock shows.
+type dated struct {
+	http.RoundTripper
+	clock *clock
+}
+
+func (d dated) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := d.RoundTripper.RoundTrip(r)
+	if err == nil && resp.Header.Get("Date") != "" {
+		resp.Header.Set("Date", d.clock.Now().UTC().Format(http.TimeFormat))
+	}
+	return resp, err
 }
 
 // A rig is a Filler over a real tree and a real transport, whose hub h has one origin.
@@ -85,7 +99,7 @@ func (g *rig) start() {
 	}
 	tr := g.tr
 	f := New(Config{
-		Store: g.store, Origin: tr, Now: g.clock.Now, FirstByte: g.first, Skip: origin.WithSkipOpen,
+		Store: g.store, Origin: dated{tr, g.clock}, Now: g.clock.Now, FirstByte: g.first, Skip: origin.WithSkipOpen,
 		Policy: func(cache.Key) Policy { g.mu.Lock(); defer g.mu.Unlock(); return g.policy },
 		KeyOf: func(hub string, u *url.URL) (cache.Key, bool) {
 			path, ok := tr.UnderHub(hub, u)

@@ -58,7 +58,7 @@ func (f *Filler) keep(fl *flight, got *fetched) {
 		f.pass(fl, got, why)
 		return
 	}
-	name := fl.key.Name()
+	name := fileName(fl.key)
 	if coding := h.Get("Content-Encoding"); coding != "" && known(coding) {
 		if !bogus(name, coding, resp) {
 			f.pass(fl, got, "coding "+coding) // asked for identity: these are not the bytes that the path stands for
@@ -301,9 +301,9 @@ func (f *Filler) carry(fl *flight, draft cache.Draft, hold hold) (*http.Response
 		return nil, err
 	}
 	switch {
-	case continues(fl.key.Name(), got.resp, m, draft.Len()):
+	case continues(fileName(fl.key), got.resp, m, draft.Len()):
 		return got.resp, nil
-	case got.resp.StatusCode == http.StatusOK && sameAs(fl.key.Name(), got.resp, m):
+	case got.resp.StatusCode == http.StatusOK && sameAs(fileName(fl.key), got.resp, m):
 		// It has no ranges, or does not honour If-Range, but it is the same representation: pass over what is there, holding it against it.
 		if err := f.skim(fl.ctx, got.resp.Body, draft, hold); err != nil {
 			got.resp.Body.Close()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"sort"
+	"strconv"
 	"time"
 
 	"zcache/internal/cache"
@@ -77,7 +78,7 @@ type StatusError struct {
 }
 
 func (e *StatusError) Error() string {
-	return "get " + e.Key.String() + ": origin answered " + http.StatusText(e.Status)
+	return "get " + e.Key.String() + ": origin answered " + strconv.Itoa(e.Status) + " " + http.StatusText(e.Status)
 }
 
 // Purge removes what is held of a Key, and with recursive all below it. Flights of it are detached first: their clients get the bodies they

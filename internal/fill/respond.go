@@ -30,10 +30,8 @@ func Respond(m *cache.Meta, method string, request http.Header, v freshness.Verd
 	for name, values := range m.Header {
 		r.Header[name] = values
 	}
-	if !v.Fresh {
-		for _, name := range v.Omit {
-			delete(r.Header, name)
-		}
+	for _, name := range v.Omit { // none right after the origin's word
+		delete(r.Header, name)
 	}
 	delete(r.Header, "Content-Length")
 	r.Header["Age"] = []string{strconv.FormatInt(int64(v.Age/time.Second), 10)}

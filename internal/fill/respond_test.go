@@ -225,8 +225,11 @@ func TestRespondLeavesTheMetaAlone(t *testing.T) {
 	if got := fmt.Sprint(m.Header); got != was {
 		t.Errorf("Meta's fields became %s, were %s", got, was)
 	}
-	if r := Respond(m, "GET", nil, freshness.Verdict{Fresh: true, Omit: []string{"Set-Cookie"}}); r.Header.Get("Set-Cookie") != "x" {
-		t.Error("a fresh answer has lost it")
+	if r := Respond(m, "GET", nil, freshness.Verdict{Fresh: true, Omit: []string{"Set-Cookie"}}); r.Header.Get("Set-Cookie") != "" {
+		t.Error("a fresh answer still has it: without the origin's word it must not be replayed (RFC 9111 section 5.2.2.4)")
+	}
+	if r := Respond(m, "GET", nil, freshness.Verdict{Fresh: true}); r.Header.Get("Set-Cookie") != "x" {
+		t.Error("an answer that the origin has just vouched for has lost it")
 	}
 }
 

@@ -70,7 +70,7 @@ func Judge(m *cache.Meta, rule Rule, now time.Time) Verdict {
 	v.Fresh = v.over < 0 && !v.NoCache
 	switch {
 	case m.Status != http.StatusOK || m.Provisional || forbidden:
-	case rule.Class == ClassImmutable:
+	case rule.Class == ClassImmutable && m.Limit != 0: // an invalidated entry is no more what it was, whatever its path
 		v.Lifetime, v.By = max(v.Lifetime, immutableLifetime), "class immutable"
 		v.Fresh, v.NoCache, v.MustRevalidate = v.Lifetime > v.Age, false, false
 	case rule.Class == ClassIndex:

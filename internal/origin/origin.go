@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net"
@@ -109,14 +110,23 @@ func isToken(s string) bool {
 
 // UpstreamStatus is how one upstream of a hub does.
 type UpstreamStatus struct {
-	Hub       string
-	URL       string // without credentials
-	State     string // closed, half-open or open
-	Failures  int    // in a row
-	LastError string
-	FailedAt  time.Time
-	UsedAt    time.Time     // zero when it was never asked
-	Latency   time.Duration // smoothed time from request to response; 0 when it is not known
+	Hub       string        `json:"hub"`
+	URL       string        `json:"url"`      // without credentials
+	State     string        `json:"state"`    // closed, half-open or open
+	Failures  int           `json:"failures"` // in a row
+	LastError string        `json:"last_error,omitempty"`
+	FailedAt  time.Time     `json:"failed_at,omitzero"`
+	UsedAt    time.Time     `json:"used_at,omitzero"` // zero when it was never asked
+	Latency   time.Duration `json:"-"`                // smoothed time from request to response; 0 when it is not known
+}
+
+// MarshalJSON adds the latency in seconds.
+func (s UpstreamStatus) MarshalJSON() ([]byte, error) {
+	type plain UpstreamStatus
+	return json.Marshal(struct {
+		plain
+		Latency float64 `json:"latency_seconds,omitzero"`
+	}{plain(s), s.Latency.Seconds()})
 }
 
 // Status tells how every upstream does, in the order of configuration.

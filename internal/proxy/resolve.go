@@ -26,10 +26,8 @@ func (g *Gateway) Resolve(raw, self string) (cache.Key, error) {
 		if err != nil || u.Host == "" {
 			return cache.Key{}, fmt.Errorf("%w: %q is neither a path nor a URL", cache.ErrBadKey, raw)
 		}
-		for _, name := range slices.Sorted(maps.Keys(table.byName)) {
-			if key, ok := g.cfg.KeyOf(name, u); ok {
-				return key, nil
-			}
+		if key, ok := g.under(table, u); ok {
+			return key, nil
 		}
 		host = bareHost(u.Host)
 		if table.byHost[host] == nil && host != bareHost(self) && host != table.public {
@@ -52,4 +50,15 @@ func (g *Gateway) Resolve(raw, self string) (cache.Key, error) {
 		return cache.Key{}, fmt.Errorf("%w: %s", errNoHub, raw)
 	}
 	return to.key, nil
+}
+
+// under returns the Key of a URL that lies under some hub's upstream: of several hubs the one whose upstream names most of it, the first by name
+// of equal ones.
+func (g *Gateway) under(table *table, u *url.URL) (best cache.Key, found bool) {
+	for _, name := range slices.Sorted(maps.Keys(table.byName)) {
+		if key, ok := g.cfg.KeyOf(name, u); ok && (!found || len(key.Path()) < len(best.Path())) {
+			best, found = key, true
+		}
+	}
+	return best, found
 }
