@@ -166,6 +166,34 @@ func TestNegativeEntriesObeyTheOrigin(t *testing.T) {
 	}
 }
 
+// What may not be stored is still asked for in parts and with conditions.
+func TestWhatIsNotStoredIsAnsweredAsAsked(t *testing.T) {
+	body := bytesOf("p", 100_000)
+	controls := map[string]string{"/no-store": "no-store", "/private": "private, max-age=60", "/no-cache": "no-cache"}
+	o := startOrigin(t, func(w *wire, r *request) { w.file(r, body, modified, "Cache-Control: "+controls[r.Target], `ETag: "p"`) })
+	z := start(t, "--upstream", "up="+o.url)
+	for path := range controls {
+		for _, extra := range []string{"X-Nothing: x", "Cookie: a=b", "Authorization: Basic YTpi"} {
+			what := path + " with " + extra
+			get(t, z.url+"/up"+path, extra).whole(t, what, body)
+			a := get(t, z.url+"/up"+path, extra, "Range: bytes=10-19")
+			if part := a.Status == 206 && string(a.Body) == string(body[10:20]) && a.Header.Get("Content-Range") == "bytes 10-19/100000"; !part && !(a.Status == 200 && string(a.Body) == string(body)) {
+				t.Errorf("%s, a range = %d, %d bytes, Content-Range %q", what, a.Status, len(a.Body), a.Header.Get("Content-Range"))
+			}
+			a = get(t, z.url+"/up"+path, extra, `If-None-Match: "p"`)
+			if a.Status != 304 && !(a.Status == 200 && string(a.Body) == string(body)) {
+				t.Errorf("%s, If-None-Match = %d with %d bytes", what, a.Status, len(a.Body))
+			}
+			get(t, z.url+"/up"+path, extra, `If-None-Match: "q"`).whole(t, what+", another ETag", body)
+			if a := ask(t, http.MethodHead, z.url+"/up"+path, extra); a.Status != 200 || a.Header.Get("Content-Length") != "100000" {
+				t.Errorf("%s, HEAD = %d, Content-Length %q", what, a.Status, a.Header.Get("Content-Length"))
+			}
+		}
+	}
+	z.noEntry("up", "/no-store")
+	z.noEntry("up", "/private")
+}
+
 func TestTheAdminListenerServesOperationsOnly(t *testing.T) {
 	n := startNginx(t, "")
 	n.put("a.bin", []byte("a"))

@@ -227,11 +227,14 @@ func TestTheOldestUsedIsTrimmedFirstWhileServing(t *testing.T) {
 	get(t, z.url+"/up/9.bin").whole(t, "a trimmed one", bytesOf("9.bin", size)).is(t, "a trimmed one", 200, "MISS")
 }
 
+// entries are the names of what lies at the top of hub up.
 func (z *zcache) entries() []string {
 	var names []string
 	all, _ := os.ReadDir(z.path("up", ""))
 	for _, e := range all {
-		names = append(names, e.Name())
+		if !strings.HasPrefix(e.Name(), ".zcache") { // ours, not the upstream's
+			names = append(names, e.Name())
+		}
 	}
 	return names
 }

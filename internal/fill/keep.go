@@ -40,7 +40,7 @@ func (f *Filler) next(t *trip, resp *http.Response) *url.URL {
 	return to
 }
 
-// bare is a URL as it may be stored and shown: no userinfo, and no query, which may hold a signature.
+// bare is a URL as it may be stored: no userinfo. Of a chain of redirects it is given the first one alone, so no signed query of a later one is kept.
 func bare(u *url.URL) string {
 	c := *u
 	c.User, c.Fragment, c.RawQuery, c.ForceQuery = nil, "", "", false

@@ -25,6 +25,9 @@ const (
 	ClassBypass          // neither stored nor served from the store
 )
 
+// String is the class's word in the configuration; "" for none.
+func (c Class) String() string { return [...]string{"", "immutable", "index", "bypass"}[c] }
+
 // A Rule is a hub's policy for one URL. The zero Rule is plain RFC 9111 with no heuristics.
 type Rule struct {
 	TTL          time.Duration // lifetime where the origin gives none; 0 = none

@@ -76,6 +76,8 @@ func (g *Gateway) SetHubs(hubs []Hub) {
 type exchange struct {
 	id      string
 	start   time.Time
+	head    time.Duration // from start to when the answer was known
+	class   string
 	client  auth.Client
 	hub     *Hub
 	outcome fill.Outcome

@@ -3,7 +3,6 @@ package proxy
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -229,5 +228,3 @@ func (r reply) word() string {
 	}
 	return p.Error
 }
-
-var _ = context.Background

@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
+	"zcache/internal/cache"
 	"zcache/internal/fill"
 )
 
@@ -24,6 +26,8 @@ func (g *Gateway) stamp(h http.Header, x *exchange) {
 // reply writes an answer. An error after x.status is set means that the head is out.
 func (g *Gateway) reply(w http.ResponseWriter, r *http.Request, x *exchange, to place, a *fill.Answer) error {
 	x.outcome, x.url = a.Outcome, a.URL
+	x.head = g.cfg.Now().Sub(x.start)
+	x.class = g.class(to.key)
 	h := w.Header()
 	for name, values := range a.Header {
 		h[name] = values
@@ -188,16 +192,23 @@ func (g *Gateway) done(r *http.Request, x *exchange) {
 	if !g.log.Enabled(r.Context(), level) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 20)
+	attrs := make([]slog.Attr, 0, 24)
 	attrs = append(attrs,
 		slog.String("action", "request"), slog.String("hub", hub), slog.String("module_key", module), slog.String("rollout_flag", rollout),
-		slog.Bool("cache_hit", x.outcome.Hit), slog.Int("upstream_status", x.outcome.FwdStatus),
-		slog.String("method", r.Method), slog.String("domain", r.Host), slog.String("path", r.URL.EscapedPath()),
-		slog.Int("status", x.status), slog.Int64("bytes_sent", x.sent), slog.String("x_cache", x.outcome.Cache),
-		slog.Float64("elapsed_ms", float64(took.Microseconds())/1000), slog.String("request_id", x.id), slog.String("client", x.client.Addr.String()),
+		slog.Bool("cache_hit", x.outcome.Hit), slog.String("x_cache", x.outcome.Cache), slog.String("method", r.Method),
+		slog.String("domain", r.Host), slog.String("path", r.URL.EscapedPath()), slog.Int("status", x.status), slog.Int64("bytes_sent", x.sent),
+		slog.Float64("elapsed_ms", milliseconds(x.head)), slog.Float64("duration_ms", milliseconds(took)),
+		slog.String("request_id", x.id), slog.String("client", x.client.Addr.String()),
 	)
+	if x.class != "" {
+		attrs = append(attrs, slog.String("path_class", x.class))
+	}
+	if x.outcome.Fwd != "" { // the origin was asked
+		attrs = append(attrs, slog.Int("upstream_status", x.outcome.FwdStatus), slog.Float64("upstream_ms", milliseconds(x.head)))
+	}
 	if x.url != "" {
-		attrs = append(attrs, slog.String("upstream", x.url))
+		from, _, _ := strings.Cut(x.url, "?") // a query may hold a secret
+		attrs = append(attrs, slog.String("upstream", from))
 	}
 	if x.outcome.Collapsed {
 		attrs = append(attrs, slog.Bool("coalesced", true))
@@ -206,4 +217,17 @@ func (g *Gateway) done(r *http.Request, x *exchange) {
 		attrs = append(attrs, slog.String("error", x.err.Error()))
 	}
 	g.log.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// class is a word for what kind of path a Key is.
+func (g *Gateway) class(key cache.Key) string {
+	if c := g.cfg.Filler.Effective(key).Class.String(); c != "" {
+		return c
+	}
+	if key.IsDir() {
+		return "directory"
+	}
+	return "file"
 }

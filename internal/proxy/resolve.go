@@ -33,6 +33,9 @@ func (g *Gateway) Resolve(raw, self string) (cache.Key, error) {
 		if table.byHost[host] == nil && host != bareHost(self) && host != table.public {
 			return cache.Key{}, fmt.Errorf("%w: %s", errNoHub, raw)
 		}
+		if host == bareHost(self) && table.byHost[host] == nil && !table.open(host) {
+			host = "localhost"
+		}
 	}
 	t, ok := split(raw)
 	if !ok {
