@@ -170,7 +170,9 @@ func TestNegativeEntriesObeyTheOrigin(t *testing.T) {
 func TestWhatIsNotStoredIsAnsweredAsAsked(t *testing.T) {
 	body := bytesOf("p", 100_000)
 	controls := map[string]string{"/no-store": "no-store", "/private": "private, max-age=60", "/no-cache": "no-cache"}
-	o := startOrigin(t, func(w *wire, r *request) { w.file(r, body, modified, "Cache-Control: "+controls[r.Target], `ETag: "p"`) })
+	o := startOrigin(t, func(w *wire, r *request) {
+		w.file(r, body, modified, "Cache-Control: "+controls[r.Target], `ETag: "p"`)
+	})
 	z := start(t, "--upstream", "up="+o.url)
 	for path := range controls {
 		for _, extra := range []string{"X-Nothing: x", "Cookie: a=b", "Authorization: Basic YTpi"} {

@@ -39,6 +39,7 @@ func TestUpstreamThatBreaksOff(t *testing.T) {
 		{"another ETag is another representation", "/a", []origintest.Option{origintest.ETag(`"new"`), origintest.First(1, origintest.ETag(`"old"`), origintest.CutAfter(400_000))}, false},
 		{"503 to the rest is tried again", "/a", []origintest.Option{origintest.First(2, origintest.Status(503)), origintest.First(1, origintest.Status(0), origintest.CutAfter(400_000))}, true},
 		{"416 to the rest", "/a", []origintest.Option{origintest.First(99, origintest.Status(416)), origintest.First(1, origintest.Status(0), origintest.CutAfter(400_000))}, false},
+		{"a Content-Length far below the body's", "/a", []origintest.Option{origintest.ContentLength(1000)}, false},
 		{"a Content-Length beyond the body's", "/a", []origintest.Option{origintest.ContentLength(size + 1)}, false},
 	}
 	for _, tt := range tests {

@@ -169,6 +169,9 @@ func (f *Filler) miss(ctx context.Context, r *Request, want freshness.Request, p
 		return nil, ErrOffline
 	case r.Method == http.MethodHead:
 		return f.forward(ctx, r, policy, "uri-miss")
+	case len(r.Header["Range"]) > 0 && f.passes(r, want):
+		// The answer would not be kept, so the part that is asked for is all that is worth fetching.
+		return f.forward(ctx, r, policy, "uri-miss")
 	case policy.OnMiss == RedirectMiss && r.collapsible(want):
 		if to := f.cfg.Upstream(r.Key); to != "" {
 			f.refresh(r, policy, time.Time{})
@@ -186,6 +189,19 @@ func (f *Filler) miss(ctx context.Context, r *Request, want freshness.Request, p
 		return nil, err
 	}
 	return f.settle(ctx, r, fl, leads, policy, "uri-miss")
+}
+
+// passes says that the answer to a request most likely goes to its client alone: the last one for its Key did, or the request carries credentials.
+func (f *Filler) passes(r *Request, want freshness.Request) bool {
+	if _, pinned := clientPin(r.Header); pinned {
+		return false
+	}
+	if !r.collapsible(want) {
+		return true
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.cfg.Now().Before(f.passing[r.Key])
 }
 
 // revalidate answers a request for an entry that needs its origin's word, from the entry itself if that word does not come in time.

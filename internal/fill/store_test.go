@@ -1,10 +1,13 @@
 package fill
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"zcache/internal/cache"
 	"zcache/internal/origin/origintest"
@@ -16,6 +19,8 @@ type sick struct {
 	takes  int64 // per body; -1: all
 	create error
 	commit error
+	// Commit tells publishing and waits for publish, where they are given.
+	publishing, publish chan struct{}
 }
 
 func (s *sick) Create(key cache.Key, m *cache.Meta) (cache.Draft, error) {
@@ -47,6 +52,10 @@ func (d *sickDraft) Write(p []byte) (int, error) {
 }
 
 func (d *sickDraft) Commit(m *cache.Meta) (*cache.Entry, error) {
+	if d.s.publish != nil {
+		close(d.s.publishing)
+		<-d.s.publish
+	}
 	if d.s.commit != nil {
 		d.Discard(d.s.commit)
 		return nil, d.s.commit
@@ -137,5 +146,65 @@ func TestWithoutAStoreEverythingPasses(t *testing.T) {
 	g.ask(t.Context(), "POST", "/a").want(t, "POST", 200, "x", Bypass)
 	if n, err := g.f.Purge(g.key("/a"), true); n != 0 || err != nil {
 		t.Errorf("Purge = %d, %v", n, err)
+	}
+}
+
+func TestRangeAcrossThePlaceWhereTheStoreGotFull(t *testing.T) {
+	body := origintest.Body(42, 1<<20)
+	for _, spec := range []string{"bytes=0-1000", "bytes=1000-2000", "bytes=0-9,100-1000", "bytes=400-"} {
+		g := newRig(t)
+		g.store = &sick{Store: g.tree, takes: 500}
+		g.restart()
+		release := make(chan struct{})
+		g.o.File("/a", body, cc(fresh), origintest.First(1, origintest.Stall(400, release)))
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // never reached by a test that passes
+		a, err := g.f.Get(ctx, &Request{Key: g.key("/a"), Method: "GET", Header: fields("Range: " + spec)})
+		close(release)
+		r := read(a, err)
+		cancel()
+		if r.err != nil || r.broken != nil || r.status != 206 || int64(len(r.body)) != r.length {
+			t.Errorf("%s: %d with %d of %d bytes, %v, %v", spec, r.status, len(r.body), r.length, r.err, r.broken)
+		}
+	}
+}
+
+func TestStoreThatIsFullAtOnceStillGivesTheBodyToWhoCannotAskAgain(t *testing.T) {
+	body := origintest.Body(43, 1<<20)
+	for range 20 {
+		g := newRig(t)
+		g.store = &sick{Store: g.tree}
+		g.restart()
+		g.o.File("/a", body, cc(fresh), origintest.NoValidators(), origintest.NoRange())
+		if r := g.get("/a"); r.body != body.String() || r.broken != nil {
+			t.Fatalf("%d of %d bytes, %v, %v", len(r.body), body.Size(), r.err, r.broken)
+		}
+		if n := g.o.Count("/a"); n != 1 {
+			t.Fatalf("%d requests to the origin, want 1", n)
+		}
+	}
+}
+
+func TestPurgeWaitsForAPublicationUnderWay(t *testing.T) {
+	g := newRig(t)
+	s := &sick{Store: g.tree, takes: -1, publishing: make(chan struct{}), publish: make(chan struct{})}
+	g.store = s
+	g.restart()
+	g.o.File("/a", origintest.Text("purged"), cc(fresh))
+	client := make(chan received)
+	go func() { client <- g.get("/a") }()
+	<-s.publishing
+	purged := make(chan error)
+	go func() { _, err := g.f.Purge(g.key("/a"), false); purged <- err }()
+	for len(g.under()) > 0 { // until the purge has taken the flight off the map
+		runtime.Gosched()
+	}
+	close(s.publish)
+	if err := <-purged; err != nil {
+		t.Fatal(err)
+	}
+	r := <-client
+	r.want(t, "the client", 200, "purged", Miss)
+	if got := g.held("/a"); got != "" {
+		t.Errorf("%q has outlived its purge", got)
 	}
 }
