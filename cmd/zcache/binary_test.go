@@ -90,6 +90,7 @@ func TestBadInputIsOneLineThatNamesTheThingAndTheFix(t *testing.T) {
 		{"flag of a later version", []string{"serve", "--valkey=x"}, "", "", 2, `zcache: --valkey comes with a later version; remove it`},
 		{"flag without its value", []string{"serve", "--root"}, "", "", 2, `zcache: --root needs a value; write --root=…`},
 		{"switch with a wrong value", []string{"version", "--json=maybe"}, "", "", 2, `zcache: invalid boolean value "maybe" for -json: parse error`},
+		{"verb of a later version", []string{"walk", "/kernel"}, "", "", 2, `zcache: walk comes with a later version; zcache help shows what there is`},
 		{"unknown verb", []string{"sevre"}, "", "", 2, `zcache: unknown verb "sevre"; did you mean serve?`},
 		{"unknown verb to help", []string{"help", "wram"}, "", "", 2, `zcache: unknown verb "wram"; did you mean warm?`},
 		{"verb without its argument", []string{"explain"}, "", "", 2,
@@ -97,6 +98,8 @@ func TestBadInputIsOneLineThatNamesTheThingAndTheFix(t *testing.T) {
 		{"argument to a verb that takes none", []string{"serve", "now"}, "", "", 2,
 			`zcache: serve takes no argument "now"; zcache help serve shows what it takes`},
 		{"unknown TOML key", nil, "", "lisen = \":1\"\n", 1, `lisen: unknown key; did you mean listen? (zcache.toml:1)`},
+		{"a hub's only upstream misspelt", nil, "", "[[hub]]\nname = \"k\"\nupstrem = \"http://a.example\"\n", 1,
+			`hub[k].upstrem: unknown key; did you mean upstream? (zcache.toml:3)`},
 		{"broken TOML", nil, "", "listen = :1\n", 1, `config: expected value but found ':' instead (zcache.toml:1)`},
 		{"impossible value by flag", []string{"--disk-high=180%"}, "", "", 1, `disk-high: "180%" is no percentage from 1% to 100%`},
 		{"impossible value by variable", []string{"serve"}, "ZCACHE_MODE=mirror", "", 1,
@@ -139,6 +142,34 @@ func TestBadInputIsOneLineThatNamesTheThingAndTheFix(t *testing.T) {
 	}
 }
 
+// A directory made at the place of a disk that is not mounted would hide that it is missing.
+func TestNoInitMakesNoRoot(t *testing.T) {
+	cmd := command(t, "--listen", "127.0.0.1:0", "--root", "disk", "--no-init")
+	out, err := cmd.CombinedOutput()
+	if code := exitCode(t, err); code != 1 || strings.Count(string(out), "\n") != 1 || !strings.HasPrefix(string(out), "root: ") {
+		t.Errorf("exit %d, %q; want exit 1 and one line about the root", code, out)
+	}
+	if left, err := os.ReadDir(cmd.Dir); err != nil || len(left) > 0 {
+		t.Errorf("a refused start left %v, %v; want nothing", left, err)
+	}
+}
+
+// A second server started by mistake must not touch what the first one keeps.
+func TestPortInUseLeavesTheRootAlone(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	cmd := command(t, "--listen", l.Addr().String(), "--root", "r")
+	if out, err := cmd.CombinedOutput(); exitCode(t, err) != 1 {
+		t.Errorf("a start on a port in use: %v, %q; want exit 1", err, out)
+	}
+	if left, err := os.ReadDir(cmd.Dir); err != nil || len(left) > 0 {
+		t.Errorf("it left %v, %v; want nothing", left, err)
+	}
+}
+
 // The wording of a root that cannot be written belongs to the store in part, so this looks only for what it must name.
 func TestUnwritableRootIsOneLineThatNamesItAndTheFlag(t *testing.T) {
 	cmd := command(t, "--listen", "127.0.0.1:0", "--root", "/dev/null/data")
@@ -151,8 +182,9 @@ func TestUnwritableRootIsOneLineThatNamesItAndTheFlag(t *testing.T) {
 
 func TestCheckConfigTellsWhatIsInForce(t *testing.T) {
 	cmd := command(t, "check-config", "--upstream", "a=http://a.example/,b=http://b.example/")
-	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "ok: 2 hubs\n" {
-		t.Errorf("check-config = %q, %v; want ok: 2 hubs", out, err)
+	want := "ok: 2 hubs\n  a  /a/  http://a.example/\n  b  /b/  http://b.example/\n"
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != want {
+		t.Errorf("check-config = %q, %v; want %q", out, err, want)
 	}
 	cmd = command(t, "check-config", "--json")
 	file := "on-miss = \"wait\"\n[[hub]]\nname = \"k\"\nupstream = \"http://a.example\"\nttl = \"0x3c\"\nbasic = \"me:hunter2\"\n"

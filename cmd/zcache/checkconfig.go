@@ -6,6 +6,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"strings"
+	"text/tabwriter"
 
 	"github.com/peterbourgon/ff/v3/ffcli"
 
@@ -28,13 +30,27 @@ func (a *app) checkConfigVerb(serveFlags *flag.FlagSet) *ffcli.Command {
 			if err != nil {
 				return err
 			}
-			if !*asJSON {
-				_, err := fmt.Fprintf(a.stdout, "ok: %s\n", count(len(cfg.Hubs), "hub"))
-				return err
+			if *asJSON {
+				return printJSON(a.stdout, effective(cfg))
 			}
-			return printJSON(a.stdout, effective(cfg))
+			return printHubs(a.stdout, cfg)
 		},
 	}
+}
+
+// printHubs tells in a few lines where clients find what, and where it comes from.
+func printHubs(w io.Writer, cfg config.Config) error {
+	tw := tabwriter.NewWriter(w, 0, 2, 2, ' ', 0)
+	fmt.Fprintf(tw, "ok: %s\n", count(len(cfg.Hubs), "hub"))
+	for i := range cfg.Hubs {
+		p := cfg.Hubs[i].Policy()
+		places := p.Hosts
+		if p.Path != "" {
+			places = append([]string{strings.TrimSuffix(p.Path, "/") + "/"}, places...)
+		}
+		fmt.Fprintf(tw, "  %s\t%s\t%s\n", p.Name, strings.Join(places, " "), strings.Join(p.Upstream, " "))
+	}
+	return tw.Flush()
 }
 
 // effective is what check-config --json prints.

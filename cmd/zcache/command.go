@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -52,7 +53,13 @@ func newFlagSet(name string) *flag.FlagSet {
 	return fs
 }
 
+// laterVerbs are those that the contract names and this version does not have.
+var laterVerbs = []string{"walk", "ls", "verify", "put", "token", "ca", "import", "export", "apply", "completion"}
+
 func unknownVerb(root *ffcli.Command, verb string) error {
+	if slices.Contains(laterVerbs, strings.ToLower(verb)) {
+		return usage("%s comes with a later version; zcache help shows what there is", verb)
+	}
 	var names []string
 	for _, c := range root.Subcommands {
 		names = append(names, c.Name)

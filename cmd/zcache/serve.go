@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -32,9 +33,6 @@ type hooks struct {
 
 // runServe serves cfg until ctx ends, then lets running answers go on for drainTime.
 func runServe(ctx context.Context, cfg config.Config, log *slog.Logger, h hooks) error {
-	if err := prepareRoot(cfg); err != nil {
-		return err
-	}
 	clients, err := listen(ctx, "listen", cfg.Listen)
 	if err != nil {
 		return err
@@ -46,9 +44,11 @@ func runServe(ctx context.Context, cfg config.Config, log *slog.Logger, h hooks)
 			return err
 		}
 	}
-	// The addresses are taken before the root is opened: a second zcache started by mistake ends without touching what the first one keeps.
+	// The addresses are taken before the root is touched: a second zcache started by mistake ends without touching what the first one keeps.
 	var in *instance
-	in, err = newInstance(cfg, log, func() error { return h.reloadNow(in.apply) })
+	if err = prepareRoot(cfg); err == nil {
+		in, err = newInstance(cfg, log, func() error { return h.reloadNow(in.apply) })
+	}
 	if err != nil {
 		closeAll(clients)
 		closeAll(operators)
@@ -186,12 +186,18 @@ func listenProblem(setting, addr string, err error) error {
 	return config.Problems{{Setting: setting, Reason: reason}}
 }
 
-// prepareRoot makes sure that the root can be written, before anything else is started.
+// prepareRoot makes sure that the root can be written. With --no-init it makes no directory: one that stands where a disk should be mounted
+// hides that the disk is missing, and the tree says so better.
 func prepareRoot(cfg config.Config) error {
 	if cfg.Mode == config.ModeProxy {
 		return nil
 	}
-	err := os.MkdirAll(cfg.Root, 0o755)
+	var err error
+	if !cfg.NoInit {
+		err = os.MkdirAll(cfg.Root, 0o755)
+	} else if _, missing := os.Stat(cfg.Root); errors.Is(missing, fs.ErrNotExist) {
+		return nil
+	}
 	if err == nil {
 		var f *os.File
 		if f, err = os.CreateTemp(cfg.Root, ".zcache-tmp-*"); err == nil {

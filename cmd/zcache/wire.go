@@ -72,7 +72,7 @@ func newInstance(cfg config.Config, log *slog.Logger, reload func() error) (*ins
 	in.noteUpstreams(s)
 	in.filler = fill.New(fill.Config{
 		Store: store, Origin: roundTripper(func() http.RoundTripper { return in.current.Load().origin }),
-		Policy: in.policy, KeyOf: in.keyOf, Upstream: in.upstream, Skip: origin.WithSkipOpen, Logger: log, Registerer: in.registry,
+		Policy: in.policy, KeyOf: in.keyOf, Upstream: in.upstream, Skip: origin.WithSkipOpen, Avoid: origin.WithAvoid, Logger: log, Registerer: in.registry,
 	})
 	guard := auth.NewGuard(cfg.TrustedProxy)
 	wc := web.Config{

@@ -40,6 +40,7 @@ type table struct {
 	entries map[string]entry
 	place   string
 	line    int
+	wrong   bool // a key of it was refused; what is missing may be what that one was meant to be
 }
 
 // parseFile reads TOML. Keys that are not known are problems, for a setting that is misspelt would otherwise be silently absent.
@@ -147,9 +148,11 @@ func (p *fileParser) hubTables(header string, v any) {
 		s := scope{header: header, n: n, name: "hub[" + hubLabel(t, len(p.out.hubs)+1) + "]"}
 		line := p.find(s, "")
 		hub := table{entries: map[string]entry{}, place: p.place(line), line: line}
+		before := len(p.out.problems)
 		for _, e := range p.entries(s, t, hubNames) {
 			hub.entries[e.name] = e
 		}
+		hub.wrong = len(p.out.problems) > before
 		p.out.hubs = append(p.out.hubs, hub)
 	}
 }

@@ -267,16 +267,16 @@ func (l *loader) hubOf(c *Config, t *table, n int) (Hub, bool) {
 	}
 	l.complete(b, t, label)
 	c.files = append(c.files, b.files...)
-	return b.hub, len(l.problems) == before
+	return b.hub, len(l.problems) == before && !t.wrong
 }
 
 // complete checks what only several keys together tell.
 func (l *loader) complete(b *hubBuilder, t *table, label string) {
 	has := func(key string) bool { return len(t.entries[key].texts) > 0 }
-	if !has("name") {
+	if !has("name") && !t.wrong {
 		l.problems.add(label+".name", t.place, "it is missing; give the hub a name")
 	}
-	if !has("upstream") {
+	if !has("upstream") && !t.wrong {
 		l.problems.add(label+".upstream", t.place, "it is missing; name the tree's URL")
 	}
 	if b.hub.Mount == "" && len(b.hub.Hosts) == 0 && !has("path") && !has("hosts") {

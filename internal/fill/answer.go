@@ -2,6 +2,7 @@ package fill
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -212,16 +213,20 @@ func (b *follower) carryOn(cause error) error {
 	if b.off == b.fl.draft.Len() && (b.end < 0 || b.end == b.fl.meta.Size) {
 		live = b.fl.live
 	}
-	select {
-	case rest := <-live:
-		b.rest = rest
-		return nil
-	case <-b.fl.spent:
-	case <-b.ctx.Done():
-		return cause
+	// Who cannot take the live rest does not wait for its taker: with none but such readers both would wait for ever.
+	if live != nil || !errors.Is(cause, errStorage) {
+		select {
+		case rest := <-live:
+			b.rest = rest
+			return nil
+		case <-b.fl.spent:
+			cause = cmp.Or(b.fl.wrong, cause)
+		case <-b.ctx.Done():
+			return cause
+		}
 	}
 	switch {
-	case !errors.Is(b.fl.wrong, errStorage):
+	case !errors.Is(cause, errStorage):
 		return cause
 	case b.off == b.end || b.off == b.fl.whole.Load():
 		return io.EOF

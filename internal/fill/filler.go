@@ -54,7 +54,9 @@ type Config struct {
 	// Upstream is the URL that a Key stands for at its first upstream, for redirects to it.
 	Upstream func(cache.Key) string
 	// Skip marks a request that has a copy to fall back on: upstreams known to be down need not be tried for it.
-	Skip       func(context.Context) context.Context
+	Skip func(context.Context) context.Context
+	// Avoid marks a request that is not for the upstreams which gave these URLs.
+	Avoid      func(ctx context.Context, urls []string) context.Context
 	FirstByte  time.Duration // how long an upstream has to start answering when a copy is held; 0 = 3 s
 	Logger     *slog.Logger
 	Registerer Registerer
@@ -92,6 +94,9 @@ func New(cfg Config) *Filler {
 	}
 	if cfg.Skip == nil {
 		cfg.Skip = func(ctx context.Context) context.Context { return ctx }
+	}
+	if cfg.Avoid == nil {
+		cfg.Avoid = func(ctx context.Context, _ []string) context.Context { return ctx }
 	}
 	f := &Filler{
 		cfg: cfg, store: cfg.Store, log: cfg.Logger,

@@ -35,6 +35,7 @@ type trip struct {
 	key      cache.Key
 	policy   Policy
 	header   http.Header  // of the client that started it
+	avoid    []string     // URLs whose upstreams gave what cannot be the file
 	interims chan interim // nil: nobody listens
 }
 
@@ -66,7 +67,8 @@ type flight struct {
 	// was stored. spent is closed when there is no such rest to wait for.
 	live      chan io.ReadCloser
 	spent     chan struct{}
-	following atomic.Int64 // readers of the draft
+	full      chan struct{} // closed when the rest is offered: who waits for the whole need not wait on
+	following atomic.Int64  // readers of the draft
 
 	outcome result
 	meta    *cache.Meta
@@ -116,7 +118,7 @@ func (f *Filler) startLocked(r *Request, policy Policy, shared bool, after time.
 		shared: shared, started: f.cfg.Now(), after: after,
 		head: make(chan struct{}), gone: make(chan struct{}),
 		body: make(chan *http.Response), end: make(chan struct{}),
-		live: make(chan io.ReadCloser), spent: make(chan struct{}),
+		live: make(chan io.ReadCloser), spent: make(chan struct{}), full: make(chan struct{}),
 	}
 	fl.whole.Store(-1)
 	fl.refs.Store(2)
@@ -266,6 +268,8 @@ func (fl *flight) landed(ctx context.Context) error {
 			return nil // its readers cope
 		}
 		return fl.wrong
+	case <-fl.full:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -54,18 +55,30 @@ func (f *Filler) fly(fl *flight) {
 			condition = continuation(h.left.Meta(), h.left.Len())
 		}
 	}
+	var useless error // why an upstream's answer could not be used
 	for {
 		got, err := f.ask(fl, condition, entry != nil)
 		if err != nil {
 			if h.left != nil {
 				h.left.Suspend(err)
 			}
+			if useless != nil {
+				err = useless
+			}
 			f.fail(fl, 0, err)
 			return
 		}
-		again := f.receive(fl, got, h)
+		again, err := f.receive(fl, got, h)
 		if !again {
 			return
+		}
+		if err != nil { // another upstream may have the file
+			if slices.Contains(fl.avoid, got.url) {
+				f.fail(fl, 0, err)
+				return
+			}
+			useless = err
+			fl.avoid = append(fl.avoid, got.url)
 		}
 		// The origin's answer did not fit the question: a 304 for another representation, or a range that cannot be had. Ask plainly.
 		condition, h = nil, held{entry: entry}
@@ -92,8 +105,9 @@ func (f *Filler) resume(fl *flight) cache.Draft {
 	return left
 }
 
-// receive acts on the origin's answer. It returns true when the question has to be put again, without conditions.
-func (f *Filler) receive(fl *flight, got *fetched, h held) (again bool) {
+// receive acts on the origin's answer. It returns true when the question has to be put again, without conditions, and an error when not to the
+// same upstream.
+func (f *Filler) receive(fl *flight, got *fetched, h held) (again bool, err error) {
 	resp := got.resp
 	fl.status = resp.StatusCode
 	switch {
@@ -103,46 +117,46 @@ func (f *Filler) receive(fl *flight, got *fetched, h held) (again bool) {
 		resp.Body.Close()
 		m, ok := freshness.Freshen(h.entry.Meta, endToEnd(resp.Header), got.asked, got.received)
 		if !ok {
-			return true
+			return true, nil
 		}
 		m.Limit = got.limit
 		f.confirm(fl, h.entry, m)
-		return false
+		return false, nil
 	case resp.StatusCode == http.StatusNotModified || (resp.StatusCode == http.StatusPartialContent && len(fl.header["Range"]) == 0):
 		resp.Body.Close()
 		f.fail(fl, 0, fmt.Errorf("get %s: %w: status %d was not asked for", got.url, ErrUnreachable, resp.StatusCode))
-		return false
+		return false, nil
 	case (resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests) && h.entry != nil:
 		if judge(h.entry.Meta, h.entry.Adopted, fl.policy.Rule, f.cfg.Now()).OnError(fl.policy.Rule, true) {
 			resp.Body.Close()
 			f.fail(fl, resp.StatusCode, fmt.Errorf("get %s: status %d", got.url, resp.StatusCode))
-			return false
+			return false, nil
 		}
 		f.pass(fl, got, "error") // it must not take the place of the entry
-		return false
+		return false, nil
 	}
 	if resp.StatusCode == http.StatusGone {
 		f.remove(fl.key)
 	}
-	f.keep(fl, got)
-	return false
+	err = f.keep(fl, got)
+	return err != nil, err
 }
 
 // receiveRest acts on the origin's answer to a request for the rest of a draft that was left behind.
-func (f *Filler) receiveRest(fl *flight, got *fetched, h held) (again bool) {
+func (f *Filler) receiveRest(fl *flight, got *fetched, h held) (again bool, err error) {
 	left := h.left
 	switch status := got.resp.StatusCode; status {
 	case http.StatusPartialContent:
 		if m := f.rejoin(fl, got, left); m != nil {
 			f.log.Info("resume", "action", "resume", "key", fl.key.String(), "at", left.Len())
 			f.pour(fl, got, left, m)
-			return false
+			return false, nil
 		}
 		fallthrough
 	case http.StatusRequestedRangeNotSatisfiable, http.StatusPreconditionFailed, http.StatusNotModified:
 		got.resp.Body.Close()
 		left.Discard(nil)
-		return true
+		return true, nil
 	case http.StatusOK, http.StatusNotFound, http.StatusGone:
 		left.Discard(nil) // there is another representation now, or none
 	default:
@@ -297,8 +311,10 @@ type fetched struct {
 func (f *Filler) ask(fl *flight, condition http.Header, copied bool) (*fetched, error) {
 	tries, pause := max(1, fl.policy.Tries), fl.policy.Backoff
 	ctx := fl.ctx
-	if copied {
+	if copied || len(fl.avoid) > 0 {
 		tries = 1
+	}
+	if copied {
 		ctx = f.cfg.Skip(ctx)
 	}
 	for try := 1; ; try++ {
@@ -357,6 +373,9 @@ func (f *Filler) fetch(ctx context.Context, t *trip, method string, extra http.H
 			return nil
 		},
 	})
+	if len(t.avoid) > 0 {
+		ctx = f.cfg.Avoid(ctx, t.avoid)
+	}
 	header := outgoing(t.header, true)
 	for name, values := range extra {
 		header[name] = values

@@ -50,27 +50,26 @@ func bare(u *url.URL) string {
 	return c.String()
 }
 
-// keep stores the answer if it may be, and passes it on if not.
-func (f *Filler) keep(fl *flight, got *fetched) {
+// keep stores the answer if it may be, and passes it on if not. It returns an error, having done neither, when the answer cannot be what was asked for.
+func (f *Filler) keep(fl *flight, got *fetched) error {
 	resp := got.resp
 	h := endToEnd(resp.Header)
 	if ok, why := freshness.Storable(fl.header, false, resp.StatusCode, h, fl.policy.Rule); !ok {
 		f.pass(fl, got, why)
-		return
+		return nil
 	}
 	name := fileName(fl.key)
 	if coding := h.Get("Content-Encoding"); coding != "" && known(coding) {
 		if !bogus(name, coding, resp) {
 			f.pass(fl, got, "coding "+coding) // asked for identity: these are not the bytes that the path stands for
-			return
+			return nil
 		}
 		h.Del("Content-Encoding")
 	}
 	if resp.StatusCode == http.StatusOK {
 		if err := f.inspect(fl, got, name, h); err != nil {
 			resp.Body.Close()
-			f.fail(fl, 0, err)
-			return
+			return err
 		}
 	}
 	m := f.metaOf(fl, got, h)
@@ -78,9 +77,10 @@ func (f *Filler) keep(fl *flight, got *fetched) {
 	if err != nil {
 		f.log.Warn("store", "action", "pass", "key", fl.key.String(), "error", err)
 		f.pass(fl, got, "storage")
-		return
+		return nil
 	}
 	f.pour(fl, got, draft, m)
+	return nil
 }
 
 // inspect looks at the first bytes where the name promises a format: a web page is no archive, whatever its status says.
@@ -240,10 +240,11 @@ func (e *storeFailure) Unwrap() []error { return []error{errStorage, e.err} }
 // offer hands the rest of a body to the first reader who has all that was stored, and lasts until that reader is done. The others fetch theirs by
 // ranges.
 func (f *Filler) offer(fl *flight, rest io.ReadCloser) {
+	close(fl.full)
 	lent := &lentBody{ReadCloser: rest, returned: make(chan struct{})}
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
-	for fl.following.Load() > 0 {
+	for fl.following.Load() > 0 || fl.refs.Load() > 1 { // or somebody is about to follow
 		select {
 		case fl.live <- lent:
 			fl.spend()

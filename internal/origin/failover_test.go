@@ -267,3 +267,32 @@ func TestARevokedBodyIsReadByNobody(t *testing.T) {
 		t.Errorf("the second try reads %q, %v", got, err)
 	}
 }
+
+func TestAnAvoidedUpstreamIsNotAsked(t *testing.T) {
+	a, b := origintest.New(t), origintest.New(t)
+	a.File("/pub/x", origintest.Text("page"))
+	b.File("/pub/x", origintest.Text("file"))
+	tr := newTransport(t, Config{Hubs: []Hub{hubOf(t, a.URL+"/pub", b.URL+"/pub")}})
+	for _, row := range []struct {
+		name  string
+		avoid []string
+		want  string
+	}{
+		{"without anything to avoid the first answers", nil, "page"},
+		{"the first avoided, the second answers", []string{a.URL + "/pub/x"}, "file"},
+		{"a URL elsewhere on the same host avoids nothing", []string{a.URL + "/public/x"}, "page"},
+	} {
+		resp, err := tr.RoundTrip(hubRequest(WithAvoid(t.Context(), row.avoid), http.MethodGet, "/x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || string(got) != row.want {
+			t.Errorf("%s: got %q, %v", row.name, got, err)
+		}
+	}
+	if _, err := tr.RoundTrip(hubRequest(WithAvoid(t.Context(), []string{a.URL + "/pub/x", b.URL + "/pub/x"}), http.MethodGet, "/x")); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("all avoided: %v, want ErrUnavailable", err)
+	}
+}

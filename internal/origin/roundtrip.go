@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -19,6 +20,22 @@ func WithSkipOpen(ctx context.Context) context.Context {
 func skipsOpen(ctx context.Context) bool {
 	skip, _ := ctx.Value(skipOpenKey{}).(bool)
 	return skip
+}
+
+type avoidKey struct{}
+
+// WithAvoid says that the upstreams which gave these URLs are not to be asked: what they answered could not be used.
+func WithAvoid(ctx context.Context, urls []string) context.Context {
+	return context.WithValue(ctx, avoidKey{}, urls)
+}
+
+// avoided says that the caller has had enough of the upstream.
+func avoided(ctx context.Context, u *upstream) bool {
+	urls, _ := ctx.Value(avoidKey{}).([]string)
+	return slices.ContainsFunc(urls, func(url string) bool {
+		rest, ok := strings.CutPrefix(url, u.scheme+"://"+u.host+u.base)
+		return ok && strings.HasPrefix(rest, "/")
+	})
 }
 
 // RoundTrip sends one request, as the package comment says. Response.Request.URL is the URL that answered.
@@ -102,6 +119,9 @@ type call struct {
 func (c *call) run() (*http.Response, error) {
 	var last []*upstream
 	for _, u := range c.hub.ranked(c.t.conf.Now()) {
+		if avoided(c.req.Context(), u) {
+			continue
+		}
 		probe, ok := u.health.enter(c.t.conf.Now())
 		if !ok {
 			last = append(last, u)

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -45,11 +44,7 @@ var failures = []struct {
 }
 
 // fail turns an error into a status: the one place that does.
-func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, x *exchange, err error) {
-	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
-		x.status = 499 // nobody is there to read it
-		return
-	}
+func (g *Gateway) fail(w http.ResponseWriter, x *exchange, err error) {
 	p := problem{Type: "about:blank", Title: "Something went wrong here", Status: http.StatusBadGateway, Error: "internal", Detail: err.Error()}
 	var refused interface{ Refused() bool }
 	if errors.As(err, &refused) && refused.Refused() {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -95,15 +96,18 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	err := g.serve(w, r, x)
 	if err != nil {
 		x.err = err
+		if x.status == 0 && r.Context().Err() != nil && errors.Is(err, context.Canceled) {
+			x.status = 499 // the client has left, or shut its side: then it would take an empty 200 from net/http for the answer
+		}
 		if x.status != 0 {
-			// The head is out: only the end of the connection can tell the client that the body is not whole.
+			// The head is out, or must not go out: only the end of the connection can tell the client that there is no more.
 			g.done(r, x)
 			if x.open && reset(w) {
 				return
 			}
 			panic(http.ErrAbortHandler)
 		}
-		g.fail(w, r, x, err)
+		g.fail(w, x, err)
 	}
 	g.done(r, x)
 }

@@ -30,10 +30,11 @@ func (g *Gateway) Resolve(raw, self string) (cache.Key, error) {
 			return key, nil
 		}
 		host = bareHost(u.Host)
-		if table.byHost[host] == nil && host != bareHost(self) && host != table.public {
+		ours := strings.EqualFold(u.Host, self) // the port too: another one is another server
+		switch web := u.Scheme == "http" || u.Scheme == "https"; {
+		case !web || table.byHost[host] == nil && !ours && (host != table.public || host == ""):
 			return cache.Key{}, fmt.Errorf("%w: %s", errNoHub, raw)
-		}
-		if host == bareHost(self) && table.byHost[host] == nil && !table.open(host) {
+		case table.byHost[host] == nil && !table.open(host):
 			host = "localhost"
 		}
 	}

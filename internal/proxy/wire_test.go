@@ -214,3 +214,27 @@ func TestLargeBodiesAreNotCopied(t *testing.T) {
 		t.Errorf("%d bodies went straight to the socket and %d through this process, want 3 and 0", w.direct.Load(), w.copied.Load())
 	}
 }
+
+func TestClientThatShutsItsSideGetsNoEmptySuccess(t *testing.T) {
+	g := newRig(t)
+	release := make(chan struct{})
+	g.o.File("/a", origintest.Text("body"), cc(fresh), origintest.Hold(release))
+	for _, proto := range []string{"HTTP/1.1", "HTTP/1.0"} {
+		c := g.dial().(*net.TCPConn)
+		fmt.Fprintf(c, "GET /a %s\r\nHost: x\r\n\r\n", proto)
+		g.o.Wait("/a", 1)
+		c.CloseWrite()
+		if b, _ := io.ReadAll(c); len(b) > 0 {
+			t.Errorf("%s: it got %q", proto, b)
+		}
+		c.Close()
+	}
+	close(release)
+	g.idle()
+	g.get("/a").want(t, "the next client", 200, "body", "HIT")
+	for _, l := range g.logs.requests()[:2] {
+		if l["status"] != 499.0 {
+			t.Errorf("logged as %v", l)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -24,7 +25,10 @@ const (
 	maxURLs   = 10000
 )
 
-var errNotKept = errors.New("the upstream answered, but with what may not be kept")
+var (
+	errNotKept = errors.New("the upstream answered, but with what may not be kept")
+	errNoStore = errors.New("this instance stores nothing (mode proxy)")
+)
 
 // A taskItem is what became of one URL of a task.
 type taskItem struct {
@@ -175,17 +179,38 @@ func (s *Server) run(t *task, urls []string, host string) {
 	}
 }
 
+// maxHops is how many redirects of one hub into itself are followed for one URL.
+const maxHops = 10
+
+// ensureOne makes sure that what a URL stands for is held. A redirect that stays in the hub is passed to clients, who then ask for the
+// other path: holding the redirect alone would leave them without the body.
 func (s *Server) ensureOne(ctx context.Context, raw, host string) taskItem {
 	key, err := s.cfg.Resolve(raw, host)
 	if err == nil && s.cfg.Store == nil {
-		err = cache.ErrReadOnly
+		err = errNoStore
 	}
 	if err != nil {
 		return taskItem{URL: raw, State: "failed", Error: err.Error()}
 	}
+	for range maxHops {
+		item := s.ensureKey(ctx, key)
+		item.URL = raw
+		if item.Status < 300 || item.Status > 399 {
+			return item
+		}
+		next, ok := s.leadsTo(ctx, key)
+		if !ok {
+			return item
+		}
+		key = next
+	}
+	return taskItem{URL: raw, State: "failed", Status: http.StatusLoopDetected, Error: "it leads from redirect to redirect"}
+}
+
+func (s *Server) ensureKey(ctx context.Context, key cache.Key) taskItem {
 	outcome, err := s.cfg.Filler.Ensure(ctx, key)
 	if err != nil {
-		return taskItem{URL: raw, State: "failed", Status: statusOf(err), Cache: outcome.Cache, Error: err.Error()}
+		return taskItem{State: "failed", Status: statusOf(err), Cache: outcome.Cache, Error: err.Error()}
 	}
 	// That the origin answered does not mean that its answer could be kept: look.
 	x, err := s.cfg.Filler.Explain(&fill.Request{Key: key, Method: http.MethodGet, Header: http.Header{}})
@@ -193,9 +218,31 @@ func (s *Server) ensureOne(ctx context.Context, raw, host string) taskItem {
 		err = errNotKept
 	}
 	if err != nil {
-		return taskItem{URL: raw, State: "failed", Status: outcome.FwdStatus, Cache: outcome.Cache, Error: err.Error()}
+		return taskItem{State: "failed", Status: outcome.FwdStatus, Cache: outcome.Cache, Error: err.Error()}
 	}
-	return taskItem{URL: raw, State: "held", Status: x.Meta.Status, Cache: outcome.Cache}
+	return taskItem{State: "held", Status: x.Meta.Status, Cache: outcome.Cache}
+}
+
+// leadsTo is the Key of the same hub that a client asks for who was redirected from key.
+func (s *Server) leadsTo(ctx context.Context, key cache.Key) (cache.Key, bool) {
+	a, err := s.cfg.Filler.Get(ctx, &fill.Request{Key: key, Method: http.MethodGet, Header: http.Header{}})
+	if err != nil {
+		return cache.Key{}, false
+	}
+	defer a.Close()
+	location, base := a.Header.Get("Location"), a.URL
+	if a.Status < 300 || a.Status > 399 || location == "" {
+		return cache.Key{}, false
+	}
+	u, err := url.Parse(base)
+	if err == nil {
+		u, err = u.Parse(location)
+	}
+	if err != nil || u.Host == "" {
+		return cache.Key{}, false
+	}
+	next, err := s.cfg.Resolve(u.String(), "")
+	return next, err == nil && next.Hub() == key.Hub()
 }
 
 // statusOf is the status that a client would get for an error of the filler.

@@ -95,6 +95,22 @@ func TestEnsureTellsWhatIsHeldInTheEnd(t *testing.T) {
 	}
 }
 
+// A redirect that is held in place of the body would be a promise that nobody off line can redeem.
+func TestEnsureGoesWhereClientsAreSent(t *testing.T) {
+	g := newRig(t)
+	g.file("/new/a")
+	g.o.File("/pub/moved", origintest.Text(""), origintest.Redirect(http.StatusMovedPermanently, "/pub/new/a"))
+	g.o.File("/pub/found", origintest.Text(""), origintest.Redirect(http.StatusFound, "new/a"))
+	g.o.File("/pub/gone", origintest.Text(""), origintest.Redirect(http.StatusFound, g.o.URL+"/pub/missing"))
+	g.o.File("/pub/round", origintest.Text(""), origintest.Redirect(http.StatusFound, "round"))
+	for path, want := range map[string]string{"/up/moved": "held", "/up/found": "held", "/up/gone": "failed", "/up/round": "failed"} {
+		g.tree.Remove(mustKey(t, g, "/up/new/a"), false)
+		if task, states := g.ensure(path); states != want || g.held("/up/new/a") != (want == "held") {
+			t.Errorf("ensure(%s) = %s, its target held: %v; want %s\n%v", path, states, g.held("/up/new/a"), want, task)
+		}
+	}
+}
+
 func TestEnsureWithoutAStoreHoldsNothing(t *testing.T) {
 	g := newRig(t, withoutStore)
 	g.file("/a")

@@ -87,7 +87,7 @@ type diskView struct {
 func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	now := s.cfg.Now()
 	v := statusView{
-		Started: s.started.UTC(), Uptime: now.Sub(s.started).Seconds(), Mode: s.cfg.Mode, Offline: s.cfg.Offline, Ready: true,
+		Started: second(s.started), Uptime: now.Sub(s.started).Seconds(), Mode: s.cfg.Mode, Offline: s.cfg.Offline, Ready: true,
 		Upstreams: s.cfg.Upstreams(), Flights: []flightView{}, Hubs: []hubView{},
 	}
 	if st := s.cfg.Store; st != nil {
@@ -211,7 +211,7 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
 	policy := s.cfg.Filler.Effective(key)
 	if m := x.Meta; m != nil {
 		verdict := x.Plan.Verdict
-		until, since, confirmed := verdict.Until(now).UTC(), m.Stored.UTC(), m.Received.UTC()
+		until, since, confirmed := second(verdict.Until(now)), second(m.Stored), second(m.Received)
 		age, lifetime := int64(verdict.Age/time.Second), int64(verdict.Lifetime/time.Second)
 		v.Status, v.Size, v.ETag, v.Modified = m.Status, &m.Size, m.Header.Get("Etag"), m.Header.Get("Last-Modified")
 		v.Fresh, v.Rule, v.MayStale = verdict.Fresh && !x.Adopted, verdict.By, verdict.OnError(policy.Rule, false)
@@ -235,6 +235,9 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
 	}
 	return s.show(w, r, "Explain", v)
 }
+
+// second is a time as people read it: the moments told here are known no better.
+func second(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
 
 func resolveFailure(err error) error {
 	if errors.Is(err, cache.ErrBadKey) {

@@ -30,9 +30,14 @@ var endpoints = []endpoint{
 }
 
 var adminOnly = []endpoint{
+	{method: "GET", path: "/-/pprof/", status: 200},
 	{method: "GET", path: "/-/pprof/{name}", status: 200},
 	{method: "GET", path: "/-/pprof/profile", status: 200},
 	{method: "GET", path: "/-/pprof/trace", status: 200},
+	{method: "GET", path: "/debug/pprof/", status: 200},
+	{method: "GET", path: "/debug/pprof/{name}", status: 200},
+	{method: "GET", path: "/debug/pprof/profile", status: 200},
+	{method: "GET", path: "/debug/pprof/trace", status: 200},
 }
 
 func (e endpoint) target() string {

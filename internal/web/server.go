@@ -81,14 +81,23 @@ func NewServer(cfg Config) *Server {
 	r := s.routes()
 	s.mux = r
 	a := s.routes()
-	a.HandleFunc("/-/pprof/profile", s.guarded(auth.Operate, plainHandler(pprof.Profile))).Methods("GET")
-	a.HandleFunc("/-/pprof/trace", s.guarded(auth.Operate, plainHandler(pprof.Trace))).Methods("GET")
-	a.HandleFunc("/-/pprof/{name}", s.guarded(auth.Operate, func(w http.ResponseWriter, r *http.Request) error {
-		pprof.Handler(mux.Vars(r)["name"]).ServeHTTP(w, r)
-		return nil
-	})).Methods("GET")
+	profiles(a, "/-/pprof/", s)
+	profiles(a, "/debug/pprof/", s) // where Go's tools and collectors look
 	s.admin = a
 	return s
+}
+
+// profiles adds the profiles of this process below prefix.
+func profiles(r *mux.Router, prefix string, s *Server) {
+	get := func(name string, h http.HandlerFunc) {
+		r.HandleFunc(prefix+name, s.guarded(auth.Operate, plainHandler(h))).Methods(http.MethodGet)
+	}
+	get("", pprof.Index)
+	get("profile", pprof.Profile)
+	get("trace", pprof.Trace)
+	get("{name}", func(w http.ResponseWriter, r *http.Request) {
+		pprof.Handler(mux.Vars(r)["name"]).ServeHTTP(w, r)
+	})
 }
 
 // Close ends the tasks under way and waits for them.
@@ -162,8 +171,9 @@ func (s *Server) guarded(scope auth.Scope, h handler) http.HandlerFunc {
 	}
 }
 
-// harden keeps an answer from being stored, guessed at, framed, or from running anything.
+// harden keeps an answer from being stored, guessed at, framed, or from running anything, and says that no cache was asked for it.
 func harden(h http.Header) {
+	h.Set("Cache-Status", "zcache; detail=operations")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
