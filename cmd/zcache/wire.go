@@ -76,8 +76,9 @@ func newInstance(cfg config.Config, log *slog.Logger, reload func() error) (*ins
 	})
 	guard := auth.NewGuard(cfg.TrustedProxy)
 	wc := web.Config{
-		Filler: in.filler, Guard: guard, Resolve: func(raw, host string) (cache.Key, error) { return in.gateway.Resolve(raw, host) },
-		Hubs: in.hubInfo, Upstreams: func() any { return in.current.Load().origin.Status() }, UpstreamURL: in.upstream,
+		Filler: in.filler, Guard: guard, KeyOf: in.keyOf,
+		Resolve: func(raw, host string) (cache.Key, error) { return in.gateway.Resolve(raw, host) },
+		Hubs:    in.hubInfo, Upstreams: func() any { return in.current.Load().origin.Status() }, UpstreamURL: in.upstream,
 		Reload: reload, Version: thisBuild(), Mode: cfg.Mode, Offline: cfg.Offline, Gatherer: in.registry, Logger: log,
 	}
 	if in.tree != nil {

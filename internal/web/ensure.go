@@ -238,11 +238,10 @@ func (s *Server) leadsTo(ctx context.Context, key cache.Key) (cache.Key, bool) {
 	if err == nil {
 		u, err = u.Parse(location)
 	}
-	if err != nil || u.Host == "" {
+	if err != nil {
 		return cache.Key{}, false
 	}
-	next, err := s.cfg.Resolve(u.String(), "")
-	return next, err == nil && next.Hub() == key.Hub()
+	return s.cfg.KeyOf(key.Hub(), u)
 }
 
 // statusOf is the status that a client would get for an error of the filler.

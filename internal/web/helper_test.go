@@ -87,7 +87,7 @@ func newRig(t *testing.T, changes ...changing) *rig {
 	}
 	guard := auth.NewGuard([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")})
 	g.cfg = Config{
-		Store: g.tree, Guard: guard, Resolve: func(raw, host string) (cache.Key, error) { return g.gateway.Resolve(raw, host) },
+		Store: g.tree, Guard: guard, Resolve: func(raw, host string) (cache.Key, error) { return g.gateway.Resolve(raw, host) }, KeyOf: keyOf,
 		Hubs: func() []HubInfo {
 			return []HubInfo{
 				{Name: "up", Path: "/up/", Module: "legacy", Rollout: "legacy-only", Policy: map[string]any{"upstream": g.o.URL}},

@@ -23,6 +23,8 @@ var endpoints = []endpoint{
 	{method: "GET", path: "/-/explain", query: "?url=/up/a", anyone: true, status: 200},
 	{method: "GET", path: "/-/metrics", status: 200},
 	{method: "GET", path: "/-/status", status: 200},
+	{method: "GET", path: "/-/modules", status: 200},
+	{method: "GET", path: "/-/modules/{key}", status: 200},
 	{method: "GET", path: "/-/ensure/{id}", status: 404},
 	{method: "POST", path: "/-/ensure", body: `{"urls":["/up/a"],"wait":true}`, status: 200},
 	{method: "POST", path: "/-/purge", body: `{"path":"/up/a"}`, status: 200},
@@ -41,7 +43,7 @@ var adminOnly = []endpoint{
 }
 
 func (e endpoint) target() string {
-	return strings.NewReplacer("{id}", "0123", "{name}", "goroutine").Replace(e.path) + e.query
+	return strings.NewReplacer("{id}", "0123", "{name}", "goroutine", "{key}", "legacy").Replace(e.path) + e.query
 }
 
 // strangers are clients that may not operate or observe.

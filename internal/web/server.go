@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
+	"net/url"
 	"sync"
 	"time"
 
@@ -40,7 +41,9 @@ type Config struct {
 	Store  Store // nil when nothing is stored
 	Guard  *auth.Guard
 	// Resolve returns the Key that a URL or path means, as a client of host would ask for it or as its upstream has it.
-	Resolve   func(raw, host string) (cache.Key, error)
+	Resolve func(raw, host string) (cache.Key, error)
+	// KeyOf returns the Key of a URL that lies under one of the hub's upstreams.
+	KeyOf     func(hub string, u *url.URL) (cache.Key, bool)
 	Hubs      func() []HubInfo
 	Upstreams func() any // state of the upstreams, for status
 	// UpstreamURL is where a Key would be fetched from.
@@ -127,6 +130,8 @@ func (s *Server) routes() *mux.Router {
 	get("/-/explain", auth.Read, s.explain)
 	get("/-/metrics", auth.Observe, s.metrics)
 	get("/-/status", auth.Observe, s.status)
+	get("/-/modules", auth.Observe, s.listModules)
+	get("/-/modules/{key}", auth.Observe, s.oneModule)
 	get("/-/ensure/{id}", auth.Operate, s.task)
 	post("/-/ensure", s.ensure)
 	post("/-/purge", s.purge)
