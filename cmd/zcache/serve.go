@@ -33,6 +33,9 @@ type hooks struct {
 
 // runServe serves cfg until ctx ends, then lets running answers go on for drainTime.
 func runServe(ctx context.Context, cfg config.Config, log *slog.Logger, h hooks) error {
+	// What net/http tells the standard logger of odd peers belongs among our own lines, where few want to see it.
+	slog.SetLogLoggerLevel(slog.LevelDebug)
+	slog.SetDefault(log)
 	clients, err := listen(ctx, "listen", cfg.Listen)
 	if err != nil {
 		return err

@@ -251,7 +251,13 @@ func (in *instance) hubInfo() []web.HubInfo {
 func gatewayHubs(cfg config.Config) []proxy.Hub {
 	out := make([]proxy.Hub, 0, len(cfg.Hubs))
 	for _, h := range cfg.Hubs {
-		out = append(out, proxy.Hub{Name: h.Name, Mount: mount(h.Mount), Hosts: h.Hosts, Module: h.Module, Rollout: h.Rollout, Active: h.Active})
+		mode := "anonymous"
+		if h.Policy().Credentials != "" {
+			mode = "credentialed"
+		}
+		out = append(out, proxy.Hub{
+			Name: h.Name, Mount: mount(h.Mount), Hosts: h.Hosts, Module: h.Module, Rollout: h.Rollout, Auth: mode, Active: h.Active,
+		})
 	}
 	return out
 }

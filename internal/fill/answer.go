@@ -21,6 +21,8 @@ import (
 var (
 	// ErrUnreachable says that nothing is held and no upstream answered.
 	ErrUnreachable = errors.New("upstream unreachable")
+	// ErrNotConfirmed says that what is held may not be served without its origin's word, and no upstream gave it.
+	ErrNotConfirmed = errors.New("held, but not to be served unconfirmed")
 	// ErrOffline says that nothing is held and the upstream must not be asked.
 	ErrOffline = errors.New("off line and not held")
 	// ErrOnlyIfCached says that the request takes no answer but from the store, and there is none that does.

@@ -3,6 +3,7 @@ package fill
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -145,6 +146,9 @@ func (f *Filler) Get(ctx context.Context, r *Request) (*Answer, error) {
 	switch plan.Action {
 	case Refuse:
 		entry.Close()
+		if policy.Offline {
+			return nil, ErrOffline
+		}
 		return nil, ErrOnlyIfCached
 	case Revalidate:
 		return f.revalidate(ctx, r, entry, plan, policy)
@@ -254,7 +258,11 @@ func (f *Filler) revalidate(ctx context.Context, r *Request, entry *cache.Entry,
 		a.Outcome.Fwd, a.Outcome.FwdStatus, a.Outcome.Collapsed = fwd, fl.status, !leads
 		return a, nil
 	}
+	held := entry.Meta.Status == http.StatusOK
 	entry.Close()
+	if held && fl.result() == failed && errors.Is(fl.err, ErrUnreachable) {
+		return nil, fmt.Errorf("%w: %w", ErrNotConfirmed, fl.err)
+	}
 	return f.settle(ctx, r, fl, leads, policy, fwd)
 }
 

@@ -322,7 +322,7 @@ func (f *Filler) ask(fl *flight, condition http.Header, copied bool) (*fetched, 
 		if err == nil || try >= tries || refused(err) || fl.ctx.Err() != nil {
 			return got, err
 		}
-		f.log.Info("retry", "action", "retry", "key", fl.key.String(), "try", try, "error", err)
+		f.log.Info("retry", "action", "retry", "hub", fl.key.Hub(), "key", fl.key.String(), "try", try, "error", err)
 		if err := sleep(fl.ctx, spread(pause)); err != nil {
 			return nil, err
 		}

@@ -192,6 +192,9 @@ func (f *Filler) Explain(r *Request) (Explanation, error) {
 	switch x.Plan.Action {
 	case Serve:
 		x.Next = "serves the copy without asking the upstream"
+		if !x.Plan.Verdict.Fresh {
+			x.Next = "serves the stale copy, as the upstream must not be asked"
+		}
 	case ServeStale:
 		x.Next = "serves the copy and revalidates it behind"
 	case Revalidate:

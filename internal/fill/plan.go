@@ -42,6 +42,9 @@ func Decide(m *cache.Meta, adopted bool, request freshness.Request, rule freshne
 	fresh := v.Fresh && !adopted
 	why := "stale"
 	switch {
+	case rule.Offline && !fresh && !v.OnError(rule, false):
+		p.Action, p.Why = Refuse, "offline"
+		return p
 	case rule.Offline:
 		p.Action, p.Why = Serve, "offline"
 		return p

@@ -23,6 +23,7 @@ type Verdict struct {
 	// Omit are the fields that must not be replayed without the origin's word (no-cache="…").
 	Omit []string
 
+	negative bool // it says that there is nothing
 	swr, sie time.Duration
 	over     time.Duration // how long it has been stale by the lifetime that its origin gave it
 }
@@ -37,7 +38,11 @@ func (v Verdict) WhileRevalidating() bool {
 
 // OnError says that the stale response may be served in place of an error: of an answer 5xx or 429 (reached), within the
 // window that the origin sets if it sets one (RFC 5861 section 4), or of no answer at all (RFC 9111 section 4.2.4).
+// A stale 404 or 410 never may: nothing is held, and that there was nothing some time ago is no answer to whoever asks now.
 func (v Verdict) OnError(rule Rule, reached bool) bool {
+	if v.negative {
+		return false
+	}
 	if rule.StaleAlways || rule.Offline {
 		return true
 	}
@@ -58,6 +63,7 @@ func Judge(m *cache.Meta, rule Rule, now time.Time) Verdict {
 	// origin's word.
 	forbidden := d.private || d.noStore && !(d.mustUnderstand && understood[m.Status])
 	v.NoCache = d.noCache || forbidden
+	v.negative = m.Status == http.StatusNotFound || m.Status == http.StatusGone
 	v.MustRevalidate = v.NoCache || d.mustRevalidate || d.proxyRevalidate || d.sMaxAge != unset || m.Provisional
 	v.Lifetime, v.By = lifetime(m, rule, d, replaced)
 	if m.Limit >= 0 {
@@ -116,7 +122,7 @@ func lifetime(m *cache.Meta, rule Rule, d directives, replaced bool) (time.Durat
 	}
 	if modified, ok := ParseDate(m.Header.Get("Last-Modified")); ok && rule.HeuristicMax > 0 && (heuristic[m.Status] || d.public) {
 		if unchanged := since(modified, date); unchanged > 0 {
-			return jitter(min(unchanged/10, rule.HeuristicMax), m), "heuristic"
+			return min(jitter(unchanged/10, m), jitterDown(rule.HeuristicMax, m)), "heuristic"
 		}
 	}
 	return 0, none
@@ -125,6 +131,16 @@ func lifetime(m *cache.Meta, rule Rule, d directives, replaced bool) (time.Durat
 // jitter spreads a lifetime of ours by ±15 %, so that what came together does not go stale together. It depends on the
 // response alone: the same entry has the same lifetime whenever it is judged.
 func jitter(d time.Duration, m *cache.Meta) time.Duration {
+	return d + time.Duration(share(m)*float64(d))
+}
+
+// jitterDown is jitter for a bound, which must hold: it only takes away.
+func jitterDown(d time.Duration, m *cache.Meta) time.Duration {
+	return d - time.Duration((0.15+share(m))/2*float64(d))
+}
+
+// share is between -0.15 and 0.15.
+func share(m *cache.Meta) float64 {
 	h := fnv.New32a()
 	var b [8]byte
 	for i, n := 0, uint64(m.Received.UnixNano()); i < 8; i++ {
@@ -132,8 +148,7 @@ func jitter(d time.Duration, m *cache.Meta) time.Duration {
 	}
 	h.Write(b[:])
 	h.Write([]byte(m.URL))
-	share := float64(h.Sum32()%3001)/10000 - 0.15
-	return d + time.Duration(share*float64(d))
+	return float64(h.Sum32()%3001)/10000 - 0.15
 }
 
 // Age is the current age of a stored response (RFC 9111 section 4.2.3).

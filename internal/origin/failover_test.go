@@ -170,7 +170,7 @@ func TestBodyWatchdogCountsOnlyTheWaitingOfAReader(t *testing.T) {
 		}
 		b := &watchedBody{
 			rc: r, ctx: ctx, parent: t.Context(), cancel: cancel, idle: time.Minute, name: "http://o/a",
-			count: m.bytes.WithLabelValues("o"), end: func(err error) { told = err },
+			count: m.bytes.WithLabelValues("h", "o"), end: func(err error) { told = err },
 		}
 		go func() {
 			_, _ = w.Write([]byte("a"))

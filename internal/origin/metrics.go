@@ -31,8 +31,8 @@ func newMetrics(reg prometheus.Registerer, t *Transport) (*metrics, error) {
 		}, []string{"upstream", "status"}),
 		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "zcache_upstream_bytes_total",
-			Help: "Body bytes received from upstreams.",
-		}, []string{"upstream"}),
+			Help: "Body bytes received from upstreams, by the hub that they were for.",
+		}, []string{"hub", "upstream"}),
 		breakers: &breakers{
 			desc: prometheus.NewDesc("zcache_breaker_state",
 				"Breaker of an upstream: 0 closed, 1 half-open, 2 open.", []string{"upstream"}, nil),

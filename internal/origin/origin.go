@@ -82,7 +82,7 @@ func New(conf Config) (*Transport, error) {
 	}
 	for _, h := range t.order {
 		for _, u := range h.upstreams {
-			u.bytes = t.metrics.bytes.WithLabelValues(u.label)
+			u.bytes = t.metrics.bytes.WithLabelValues(h.name, u.label)
 		}
 	}
 	return t, nil

@@ -282,8 +282,8 @@ func TestMetricsOutliveAReload(t *testing.T) {
 	}
 	want := map[string]float64{
 		"zcache_upstream_requests_total 200 " + o.Addr: 2, "zcache_upstream_requests_total 404 " + o.Addr: 1, "zcache_upstream_requests_total error " + o.Addr: 1,
-		"zcache_upstream_requests_total 200 other": 1, "zcache_upstream_bytes_total other": 5, "zcache_breaker_state " + o.Addr: 0,
-		"zcache_upstream_bytes_total " + o.Addr: 10 + float64(len("nothing here\n")),
+		"zcache_upstream_requests_total 200 other": 1, "zcache_upstream_bytes_total  other": 5, "zcache_breaker_state " + o.Addr: 0,
+		"zcache_upstream_bytes_total h " + o.Addr: 10 + float64(len("nothing here\n")),
 	}
 	for name, n := range want {
 		if v, ok := got[name]; !ok || v != n {

@@ -77,7 +77,7 @@ func (t *Transport) send(req *http.Request, body *bodyView, to target, v *via) o
 
 func (t *Transport) counter(v *via) counter {
 	if v == nil {
-		return t.metrics.bytes.WithLabelValues(elsewhereLabel)
+		return t.metrics.bytes.WithLabelValues("", elsewhereLabel)
 	}
 	return v.up.bytes
 }

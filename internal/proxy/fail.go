@@ -19,7 +19,8 @@ type problem struct {
 	Error  string `json:"error"`
 }
 
-// failures maps errors to statuses. The first that matches counts.
+// failures maps errors to statuses. The first that matches counts. What comes from beyond says in its text which addresses it comes from, and that is
+// for those alone who may observe.
 var failures = []struct {
 	err    error
 	status int
@@ -40,6 +41,7 @@ var failures = []struct {
 	{fill.ErrWrongContent, http.StatusBadGateway, "wrong_content", "The upstream's answer cannot be the file"},
 	{fill.ErrDigest, http.StatusBadGateway, "digest", "The upstream's body has not the digest that is known for it"},
 	{fill.ErrStopping, http.StatusServiceUnavailable, "stopping", "This instance is stopping"},
+	{fill.ErrNotConfirmed, http.StatusGatewayTimeout, "not_confirmed", "Held, but its origin wants to be asked before every use, and no upstream answered"},
 	{fill.ErrUnreachable, http.StatusGatewayTimeout, "upstream_unreachable", "Not held, and no upstream answered"},
 }
 
@@ -57,11 +59,20 @@ func (g *Gateway) fail(w http.ResponseWriter, x *exchange, err error) {
 			}
 		}
 	}
+	beyond := p.Status == http.StatusForbidden && p.Error == "destination_refused" || p.Status >= 500 && p.Status != http.StatusLoopDetected
+	if beyond && g.cfg.Guard.Allow(x.client, auth.Observe) != nil {
+		p.Detail = ""
+	}
 	h := w.Header()
-	if x.outcome.Fwd == "" && p.Status == http.StatusGatewayTimeout {
-		x.outcome = fill.Outcome{Cache: fill.Offline, Detail: p.Error}
-	} else {
-		x.outcome.Detail = p.Error
+	x.outcome.Detail = p.Error
+	if p.Status == http.StatusGatewayTimeout {
+		x.outcome.Cache = fill.Offline
+	}
+	if asked := beyond && !errors.Is(err, fill.ErrOffline) && !errors.Is(err, fill.ErrOnlyIfCached); asked && x.outcome.Fwd == "" {
+		x.outcome.Fwd = "uri-miss"
+		if errors.Is(err, fill.ErrNotConfirmed) {
+			x.outcome.Fwd = "stale"
+		}
 	}
 	if x.outcome.Cache == "" {
 		x.outcome.Cache = fill.Bypass
@@ -74,20 +85,24 @@ func (g *Gateway) fail(w http.ResponseWriter, x *exchange, err error) {
 	if errors.As(err, &named) && named.ProxyStatus() != "" {
 		h["Proxy-Status"] = []string{"zcache; error=" + named.ProxyStatus()}
 	}
+	if errors.Is(err, errUnmapped) {
+		h["X-Zcache-Host"] = []string{x.host}
+	}
 	h["Cache-Control"] = []string{"no-store"}
 	if p.Status == http.StatusMethodNotAllowed {
 		h["Allow"] = []string{"GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"}
 	}
-	WriteProblem(w, p.Status, p.Error, p.Title, p.Detail)
+	x.sent = writeProblem(w, p)
 	x.status = p.Status
 }
 
-// WriteProblem writes an error as problem JSON (RFC 9457) with the extra member error.
-func WriteProblem(w http.ResponseWriter, status int, word, title, detail string) {
-	body, _ := json.Marshal(problem{Type: "about:blank", Title: title, Status: status, Detail: detail, Error: word})
+// writeProblem writes an error as problem JSON (RFC 9457) with the extra member error, and returns the length of its body.
+func writeProblem(w http.ResponseWriter, p problem) int64 {
+	body, _ := json.Marshal(p)
 	h := w.Header()
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	w.Write(append(body, '\n'))
+	w.WriteHeader(p.Status)
+	n, _ := w.Write(append(body, '\n')) // nobody is left to tell
+	return int64(n)
 }

@@ -79,6 +79,7 @@ type exchange struct {
 	start   time.Time
 	head    time.Duration // from start to when the answer was known
 	class   string
+	host    string // as asked for, without port
 	client  auth.Client
 	hub     *Hub
 	outcome fill.Outcome
@@ -142,6 +143,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, x *exchange) err
 	}
 	table := g.table.Load()
 	host := bareHost(r.Host)
+	x.host = host
 	if r.URL.IsAbs() && table.byHost[host] == nil && !table.ourselves(host, r) {
 		return fmt.Errorf("%w: %s", errNotProxy, r.Host)
 	}

@@ -397,7 +397,7 @@ func TestResolve(t *testing.T) {
 	for _, tt := range []struct{ raw, want string }{
 		{"/a/x", "/a/x"}, {"/%61/x?q", "/a/x?q"}, {"//h.lab/x", "/h/x"}, {"http://h.lab/x", "/h/x"}, {g.o.URL + "/a/x", "/a/x"},
 		{"http://cache.lab/y", "/root/y"}, {"http://self.lab:3142/y", "/root/y"},
-		{"http://x.example/y", ""}, {"http://self.lab:1/y", ""}, {"ftp://self.lab:3142/y", ""}, {"/a", ""}, {"/a/../b", ""}, {"nonsense", ""}, {"/a#b", ""},
+		{"http://x.example/y", ""}, {"http://self.lab:1/y", ""}, {"ftp://self.lab:3142/y", ""}, {"/a", "/a/"}, {"/a/../b", ""}, {"nonsense", ""}, {"/a#b", ""},
 	} {
 		key, err := g.g.Resolve(tt.raw, "self.lab:3142")
 		if got := key.String(); err == nil && got != tt.want || err != nil && tt.want != "" {

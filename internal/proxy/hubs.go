@@ -17,7 +17,8 @@ type Hub struct {
 	Hosts   []string // lower case, without port or trailing dot
 	Module  string
 	Rollout string
-	Active  bool // its pages may run scripts on this origin
+	Auth    string // how it identifies itself to its upstreams: anonymous or credentialed
+	Active  bool   // its pages may run scripts on this origin
 }
 
 // table finds hubs. It is immutable.

@@ -30,7 +30,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}, []string{"hub"}),
 		size: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "zcache_response_bytes", Help: "Length of the bodies sent.",
-			Buckets: prometheus.ExponentialBuckets(1<<10, 8, 8),
+			Buckets: prometheus.ExponentialBuckets(1<<10, 4, 11),
 		}, []string{"hub"}),
 		cached: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "zcache_cached_bytes_total", Help: "Bytes of bodies sent that no upstream had to send for the request.",

@@ -193,13 +193,16 @@ func (g *Gateway) done(r *http.Request, x *exchange) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 24)
-	attrs = append(attrs,
-		slog.String("action", "request"), slog.String("hub", hub), slog.String("module_key", module), slog.String("rollout_flag", rollout),
-		slog.Bool("cache_hit", x.outcome.Hit), slog.String("x_cache", x.outcome.Cache), slog.String("method", r.Method),
+	attrs = append(attrs, slog.String("action", "request"), slog.String("method", r.Method),
 		slog.String("domain", r.Host), slog.String("path", r.URL.EscapedPath()), slog.Int("status", x.status), slog.Int64("bytes_sent", x.sent),
 		slog.Float64("elapsed_ms", milliseconds(x.head)), slog.Float64("duration_ms", milliseconds(took)),
 		slog.String("request_id", x.id), slog.String("client", x.client.Addr.String()),
 	)
+	if x.hub != nil {
+		attrs = append(attrs,
+			slog.String("hub", hub), slog.String("module_key", module), slog.String("rollout_flag", rollout), slog.String("hub_type", "generic"),
+			slog.String("auth_mode", x.hub.Auth), slog.Bool("cache_hit", x.outcome.Hit), slog.String("x_cache", x.outcome.Cache))
+	}
 	if x.class != "" {
 		attrs = append(attrs, slog.String("path_class", x.class))
 	}

@@ -47,6 +47,10 @@ func (g *Gateway) Resolve(raw, self string) (cache.Key, error) {
 		return cache.Key{}, err
 	}
 	to, err := route(table, host, path, t)
+	if err == nil && to.hub != nil && to.key == (cache.Key{}) { // the mount without its slash
+		t.path, path = t.path+"/", path+"/"
+		to, err = route(table, host, path, t)
+	}
 	switch {
 	case err != nil:
 		return cache.Key{}, err

@@ -59,7 +59,7 @@ func newRig(t *testing.T, changes ...changing) *rig {
 		u := &url.URL{Scheme: "http", Host: g.o.Addr, Path: path, User: url.UserPassword(user, password)}
 		return origin.Hub{Name: name, Upstreams: []*url.URL{u}}
 	}
-	tr, err := origin.New(origin.Config{Hubs: []origin.Hub{hub("up", "/pub"), hub("deb", "/debian")}})
+	tr, err := origin.New(origin.Config{Hubs: []origin.Hub{hub("up", "/pub"), hub("deb", "/debian")}, Registerer: g.registry})
 	if err != nil {
 		t.Fatal(err)
 	}

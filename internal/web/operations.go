@@ -113,7 +113,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	var hits, all float64
 	for _, h := range s.cfg.Hubs() {
 		c := counts[h.Name]
-		hv := hubView{HubInfo: h, Requests: c.requests, Hits: c.hits, BytesSent: c.sent, BytesFromCache: c.cached, BytesFromUpstream: max(0, c.sent-c.cached)}
+		hv := hubView{HubInfo: h, Requests: c.requests, Hits: c.hits, BytesSent: c.sent, BytesFromCache: c.cached, BytesFromUpstream: c.received}
 		if c.requests > 0 {
 			hv.HitRatio = c.hits / c.requests
 		}
@@ -126,7 +126,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	return s.show(w, r, "Status", v)
 }
 
-type count struct{ requests, hits, sent, cached float64 }
+type count struct{ requests, hits, sent, cached, received float64 }
 
 // counts reads the figures per hub back from the metrics, the one place that counts.
 func (s *Server) counts() (map[string]count, error) {
@@ -157,6 +157,8 @@ func (s *Server) counts() (map[string]count, error) {
 				c.sent += n
 			case "zcache_cached_bytes_total":
 				c.cached += n
+			case "zcache_upstream_bytes_total":
+				c.received += n
 			default:
 				continue
 			}

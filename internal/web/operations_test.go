@@ -285,6 +285,9 @@ func TestStatusAddsUp(t *testing.T) {
 	cached.WithLabelValues("up").Add(750)
 	sent.WithLabelValues("deb").Add(10) // read a moment before the other counter
 	cached.WithLabelValues("deb").Add(30)
+	received := vec("zcache_upstream_bytes_total", "hub", "upstream")
+	received.WithLabelValues("up", "a.example").Add(200)
+	received.WithLabelValues("up", "b.example").Add(50)
 	vec("zcache_other_total", "hub").WithLabelValues("up").Add(99)
 	g = newRig(t, func(c *Config, _ *fill.Config) { c.Gatherer = registry })
 	s = object(t, g.do("GET", "/-/status", ""))
