@@ -25,9 +25,12 @@ type bootMark struct {
 	dirty atomic.Bool // committed since the last sync
 
 	mu       sync.Mutex
-	from, to time.Time // what was changed between is in doubt; zero from means nothing is
-	checked  map[identity]bool
-	torn     []*handle // found so, still to be removed
+	from, to time.Time         // what was changed between is in doubt; zero from means nothing is
+	checked  map[identity]bool // true for what was found whole, false for what was torn
+	torn     []*handle         // found so, still to be removed
+
+	// hashing lets one of many who want the same body check it, and the others wait for the verdict.
+	hashing [16]sync.Mutex
 }
 
 // suspects says whether a file changed at that time is in doubt.
@@ -56,10 +59,13 @@ func (t *Tree) readBoot() error {
 	if ok && last == t.boot.id {
 		return nil
 	}
-	if !ok {
-		synced = time.Unix(1, 0) // a mark that cannot be read vouches for nothing
+	until := now
+	if !ok || synced.After(now) {
+		// A mark that cannot be read vouches for nothing, and neither does one of the future: either it or the clock is wrong, and
+		// what was written last may bear any time.
+		synced, until = time.Unix(1, 0), time.Unix(1<<40, 0)
 	}
-	t.boot.from, t.boot.to, t.boot.checked = synced, now, map[identity]bool{}
+	t.boot.from, t.boot.to, t.boot.checked = synced, until, map[identity]bool{}
 	t.Logger.Info("the machine was restarted; entries newer than the last sync are checked before use", "synced", synced)
 	return nil
 }
@@ -107,16 +113,32 @@ func (t *Tree) trustAll() {
 	t.boot.dirty.Store(true)
 }
 
+var errTorn = fmt.Errorf("%w: torn by a loss of power", errNoEntry)
+
 // vouch checks a body that may have been torn by a loss of power. One that was is as if it were not there.
 func (t *Tree) vouch(h *handle) error {
-	if h.adopted || !t.boot.suspects(time.Unix(h.id.ctime.Sec, h.id.ctime.Nsec)) && !t.boot.suspects(h.meta.Stored) {
+	doubt := t.boot.suspects(time.Unix(h.id.ctime.Sec, h.id.ctime.Nsec)) || h.told != nil && t.boot.suspects(h.told.Stored)
+	switch {
+	case !doubt:
+		return nil
+	case h.lost, h.adopted && h.told != nil && h.told.ModTime.Equal(h.meta.ModTime):
+		// A file system that gives a file its blocks, and with them its length, later than its name and its attributes leaves it too
+		// short, or its overflow file, and with the time that it was published with. What was edited by hand has another one.
+		return t.boot.tear(h)
+	case h.adopted:
 		return nil
 	}
+	lock := &t.boot.hashing[h.id.ino%uint64(len(t.boot.hashing))]
+	lock.Lock()
+	defer lock.Unlock()
 	t.boot.mu.Lock()
-	known := t.boot.checked[h.id]
+	whole, known := t.boot.checked[h.id]
 	t.boot.mu.Unlock()
-	if known {
+	switch {
+	case known && whole:
 		return nil
+	case known:
+		return errTorn
 	}
 	if h.meta.SHA256 == [32]byte{} { // nothing to check against: its origin has to confirm it
 		h.adopted = true
@@ -126,16 +148,26 @@ func (t *Tree) vouch(h *handle) error {
 	if _, err := io.CopyBuffer(struct{ io.Writer }{sum}, io.NewSectionReader(h.file, 0, h.id.size), make([]byte, 256<<10)); err != nil {
 		return fmt.Errorf("check %s: %w", h.at, err)
 	}
+	if [32]byte(sum.Sum(nil)) != h.meta.SHA256 {
+		return t.boot.tear(h)
+	}
 	t.boot.mu.Lock()
 	defer t.boot.mu.Unlock()
-	if [32]byte(sum.Sum(nil)) == h.meta.SHA256 {
-		if t.boot.checked != nil {
-			t.boot.checked[h.id] = true
-		}
-		return nil
+	if t.boot.checked != nil {
+		t.boot.checked[h.id] = true
 	}
-	t.boot.torn = append(t.boot.torn, &handle{at: h.at, id: h.id})
-	return fmt.Errorf("%w: torn by a loss of power", errNoEntry)
+	return nil
+}
+
+// tear notes that the body is torn, to be removed by removeTorn.
+func (b *bootMark) tear(h *handle) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.checked != nil {
+		b.checked[h.id] = false
+	}
+	b.torn = append(b.torn, &handle{at: h.at, id: h.id})
+	return errTorn
 }
 
 // removeTorn removes the bodies that vouch found torn, unless they were replaced meanwhile.
@@ -170,6 +202,5 @@ func (t *Tree) forget(p place) {
 		t.table.drop(key)
 		return
 	}
-	// A place that does not tell its key: a variant or a name by digest. They are few.
-	t.table.dropIf(func(k Key) bool { return mainPlace(k) == p || asidePlace(otherDir, k) == p || variantDir(k) == p.dir() })
+	t.table.dropAt(p) // it does not tell its key: a variant or a name by digest
 }

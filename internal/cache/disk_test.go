@@ -485,8 +485,8 @@ func TestUselessDraftsAreReaped(t *testing.T) {
 		d.Suspend(nil)
 	}
 	must(t, os.WriteFile(dir+"/"+draftsDir+"/garbage", []byte("x"), 0o600))
-	must(t, os.Chtimes(dir+"/"+draftsDir+"/"+tree.drafts.idle[key(t, "/old")], time.Time{}, time.Now().Add(-8*24*time.Hour)))
-	must(t, os.Truncate(dir+"/"+draftsDir+"/"+tree.drafts.idle[key(t, "/cut")], 0))
+	must(t, os.Chtimes(dir+"/"+draftsDir+"/"+tree.drafts.idle[key(t, "/old")].name, time.Time{}, time.Now().Add(-8*24*time.Hour)))
+	must(t, os.Truncate(dir+"/"+draftsDir+"/"+tree.drafts.idle[key(t, "/cut")].name, 0))
 	tree.Close()
 	next := open(t, Config{Dir: dir, Now: c.now})
 	if left, _ := os.ReadDir(dir + "/" + draftsDir); len(left) != 1 {

@@ -30,13 +30,6 @@ var (
 	errLength     = errors.New("body has not the announced length")
 )
 
-// draftIndex knows the drafts on disk: those that somebody may resume, and those in somebody's hands.
-type draftIndex struct {
-	mu     sync.Mutex
-	idle   map[Key]string // names in draftsDir
-	active map[string]bool
-}
-
 type draft struct {
 	tree *Tree
 	key  Key
@@ -92,7 +85,7 @@ func (t *Tree) newDraft(d *draft) (*os.File, error) {
 		t.drafts.letGo(d.name)
 		return nil, err
 	}
-	if d.overflow, err = t.setRecord(f, d.meta, d.key); err != nil {
+	if d.overflow, err = t.setRecord(f, d.meta, d.key, true); err != nil {
 		t.drafts.letGo(d.name)
 		f.Close()
 		return nil, errors.Join(err, t.root.Remove(p))
@@ -100,82 +93,32 @@ func (t *Tree) newDraft(d *draft) (*os.File, error) {
 	return f, nil
 }
 
-func (x *draftIndex) hold(name string) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.active == nil {
-		x.active = map[string]bool{}
-	}
-	x.active[name] = true
-}
-
-func (x *draftIndex) letGo(name string) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	delete(x.active, name)
-}
-
-// suspend makes name the draft to resume for key, and returns the one it displaces.
-func (x *draftIndex) suspend(key Key, name string) (displaced string) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.idle == nil {
-		x.idle = map[Key]string{}
-	}
-	delete(x.active, name)
-	displaced = x.idle[key]
-	x.idle[key] = name
-	return displaced
-}
-
-// take hands key's idle draft to the caller alone.
-func (x *draftIndex) take(key Key) string {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	name := x.idle[key]
-	if name != "" {
-		delete(x.idle, key)
-		if x.active == nil {
-			x.active = map[string]bool{}
-		}
-		x.active[name] = true
-	}
-	return name
-}
-
-// takeIf hands over all idle drafts whose keys match.
-func (x *draftIndex) takeIf(match func(Key) bool) []string {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	var names []string
-	for key, name := range x.idle {
-		if match(key) {
-			names = append(names, name)
-			delete(x.idle, key)
-		}
-	}
-	return names
-}
-
-func (x *draftIndex) isActive(name string) bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.active[name]
-}
-
 // Resume is described at Store.
 func (t *Tree) Resume(key Key) Draft {
-	name := t.drafts.take(key)
-	if name == "" {
+	idle, ok := t.drafts.take(key)
+	if !ok {
 		return nil
 	}
-	d, err := t.resume(key, name)
-	if err != nil {
+	d, err := t.resume(key, idle.name)
+	switch {
+	case err == nil:
+		return d
+	case unreadable(err):
 		t.Logger.Warn("cannot resume a draft", "key", key.String(), "err", err)
-		t.removeDraft(name)
-		return nil
+		t.removeDraft(idle.name)
+	default:
+		// Nothing is wrong with the draft: there is no room, no descriptor or no root just now.
+		t.Logger.Warn("cannot resume a draft now", "key", key.String(), "err", err)
+		t.shelve(key, idle)
 	}
-	return d
+	return nil
+}
+
+// shelve makes d the draft to resume for key.
+func (t *Tree) shelve(key Key, d idleDraft) {
+	if displaced := t.drafts.suspend(key, d); displaced != "" && displaced != d.name {
+		t.removeDraft(displaced)
+	}
 }
 
 func (t *Tree) resume(key Key, name string) (*draft, error) {
@@ -302,8 +245,8 @@ func (d *draft) Commit(meta *Meta) (*Entry, error) {
 	d.done.Store(h)
 	d.grow.End(nil)
 	d.grow.Close()
-	if displaced := d.tree.drafts.take(d.key); displaced != "" {
-		d.tree.removeDraft(displaced)
+	if displaced, ok := d.tree.drafts.take(d.key); ok {
+		d.tree.removeDraft(displaced.name)
 	}
 	return &Entry{Key: d.key, Meta: h.meta, handle: h}, nil
 }
@@ -336,7 +279,7 @@ func (d *draft) publish(meta *Meta) (*handle, error) {
 	}
 	m.ModTime = modTime(&st) // as exact as the file system keeps it
 	old := d.overflow
-	if d.overflow, err = t.setRecord(f, &m, finalKey(d.key, &m)); err != nil {
+	if d.overflow, err = t.setRecord(f, &m, d.key, !tells(d.key, &m)); err != nil {
 		return nil, err
 	}
 	if old != d.overflow {
@@ -356,31 +299,40 @@ func (d *draft) publish(meta *Meta) (*handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := t.publish(d.key, &m, place(draftsDir+"/"+d.name))
+	p, anew, err := t.publish(d.key, &m, place(draftsDir+"/"+d.name))
 	if err != nil {
 		mine.Close()
 		return nil, err
 	}
 	if t.Full {
-		if err := t.root.SyncDir(string(p.dir())); err != nil && !durable.IsGone(err) {
-			t.Logger.Warn("cannot sync a directory", "err", err)
-		}
+		t.syncDirs(p.dir(), anew)
 	}
 	h := newHandle(p, &st, mine)
 	h.meta, h.since = &m, m.Received
 	return h, nil
 }
 
-// finalKey is what the record of a published body tells of its key: nothing where no place that it may get needs it.
-func finalKey(key Key, m *Meta) Key {
+// syncDirs makes the names in dir durable and, when dir was made for the entry, those of the directories above it too.
+func (t *Tree) syncDirs(dir place, anew bool) {
+	for {
+		if err := t.root.SyncDir(string(dir)); err != nil && !durable.IsGone(err) {
+			t.Logger.Warn("cannot sync a directory", "err", err)
+			return
+		}
+		if !anew || dir == "." {
+			return
+		}
+		dir = dir.dir()
+	}
+}
+
+// tells says whether every place that a published body may get tells its key.
+func tells(key Key, m *Meta) bool {
 	p := mainPlace(key)
 	if m.Status != http.StatusOK {
 		p = asidePlace(otherDir, key)
 	}
-	if len(m.Vary) > 0 {
-		return key // it may become a variant
-	}
-	return keyFor(key, p)
+	return len(m.Vary) == 0 && p.telling() // one that varies may become a variant
 }
 
 // mtimeFor is the mtime that a body is published with: what the origin calls its last modification, else when it came.
@@ -434,12 +386,15 @@ func (d *draft) Suspend(err error) {
 		d.discard(err)
 		return
 	}
+	idle := idleDraft{name: d.name, bytes: d.grow.Len(), written: d.tree.Now()}
+	if st, err := durable.Stat(d.grow.File()); err == nil {
+		idle.bytes = onDisk(&st)
+	}
 	d.end()
 	d.grow.End(err)
 	d.grow.Close()
-	if displaced := d.tree.drafts.suspend(d.key, d.name); displaced != "" {
-		d.tree.removeDraft(displaced)
-	}
+	d.tree.shelve(d.key, idle)
+	d.tree.checkLimit()
 }
 
 func noDescriptor(err error) bool { return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) }

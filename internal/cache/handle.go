@@ -44,6 +44,9 @@ type handle struct {
 	meta    *Meta
 	key     Key // as the record tells it, else zero
 	adopted bool
+	told    *Meta     // what the record says, also when that does not fit the file; nil without one
+	lost    bool      // the record is in an overflow file that is gone or unreadable
+	weight  int       // bytes of memory that the Meta takes, about
 	since   time.Time // when this response came, or an adopted file was put there
 
 	file *os.File // nil when the body is in ram
@@ -65,16 +68,31 @@ func absent(err error) bool {
 
 // load opens what lies at p. A directory is told by errIsDir.
 func (t *Tree) load(p place) (*handle, error) {
-	f, err := t.root.Open(string(p))
-	if err != nil {
-		return nil, err
-	}
-	h, err := t.loadFile(p, f)
-	if err != nil || h.file == nil {
-		f.Close()
-	}
-	return h, err
+	return t.fromFile(p, func(f *os.File) (*handle, error) {
+		h, err := t.loadFile(p, f)
+		if err != nil || h.file == nil {
+			f.Close()
+		}
+		return h, err
+	})
 }
+
+// fromFile makes a handle of the file at p with f, which has to close it. It tries again when the file was replaced meanwhile.
+func (t *Tree) fromFile(p place, f func(*os.File) (*handle, error)) (*handle, error) {
+	for tries := 0; ; tries++ {
+		file, err := t.root.Open(string(p))
+		if err != nil {
+			return nil, err
+		}
+		h, err := f(file)
+		if err != errReplaced || tries == 10 {
+			return h, err
+		}
+	}
+}
+
+// errReplaced says that a body was replaced or removed while its Meta was read.
+var errReplaced = fmt.Errorf("%w any more", errNoEntry)
 
 var errIsDir = fmt.Errorf("%w but a directory", errNoEntry)
 
@@ -112,17 +130,26 @@ func (t *Tree) inspect(p place, f *os.File) (*handle, error) {
 		return nil, errNoEntry
 	}
 	r, err := t.record(f)
-	if r.overflow != "" && durable.IsGone(err) {
+	for tries := 0; tries < 10 && r.overflow != "" && durable.IsGone(err); tries++ {
+		if now, serr := t.root.Lstat(string(p)); serr != nil || now.Ino != st.Ino {
+			return nil, errReplaced // and its overflow file went with it: of the body alone an adopted entry would be made
+		}
 		r, err = t.record(f) // freshened between the two reads
 	}
 	if err != nil && !unreadable(err) {
 		return nil, err
 	}
 	h := newHandle(p, &st, f)
+	if err == nil {
+		h.told = r.meta
+	} else {
+		h.lost = r.overflow != ""
+	}
 	if err != nil || r.meta.Size != st.Size || !r.meta.ModTime.Equal(modTime(&st)) {
 		h.adopt(&st)
 	} else {
 		h.meta, h.key, h.since = r.meta, r.key, r.meta.Received
+		h.weight = weigh(r.meta.Header) + weigh(r.meta.Vary)
 	}
 	return h, nil
 }
@@ -135,14 +162,34 @@ func newHandle(p place, st *unix.Stat_t, f *os.File) *handle {
 	return h
 }
 
+// weigh is what a header takes in memory, about.
+func weigh(h http.Header) int {
+	n := 0
+	for name, values := range h {
+		n += 64 + len(name)
+		for _, v := range values {
+			n += 16 + len(v)
+		}
+	}
+	return n
+}
+
+// unsettled says whether the file may be changed once more without showing it. Older kernels stamp all changes within one tick of
+// their clock, up to 10 ms, alike. The body of an entry of ours has a time that no change by hand gives it.
+func (h *handle) unsettled() bool {
+	if !h.adopted {
+		return false
+	}
+	age := time.Since(h.meta.ModTime) // the kernel's clock, not the tree's
+	return age > -20*time.Millisecond && age < 20*time.Millisecond
+}
+
 // peek is inspect by name, for the Meta alone.
 func (t *Tree) peek(p place) (*handle, error) {
-	f, err := t.root.Open(string(p))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return t.inspect(p, f)
+	return t.fromFile(p, func(f *os.File) (*handle, error) {
+		defer f.Close()
+		return t.inspect(p, f)
+	})
 }
 
 // adopt makes h the entry of a file of which only its size and time are known.

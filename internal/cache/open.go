@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-
-	"golang.org/x/sys/unix"
+	"slices"
 
 	"zcache/internal/durable"
 )
@@ -17,8 +15,10 @@ func (t *Tree) Open(key Key, request http.Header) (*Entry, error) {
 		return nil, ErrNotStored
 	}
 	f := t.table.look(key, request, t.Now())
-	if f.due != nil {
-		f = t.compare(key, request, f)
+	for f.due != nil && !t.compare(request, &f) {
+		// What the next look finds somebody else may have put there meanwhile, and it may be due again.
+		t.table.drop(key)
+		f = t.table.look(key, request, t.Now())
 	}
 	if f.known {
 		return entryOf(key, f.handle)
@@ -37,20 +37,20 @@ func entryOf(key Key, h *handle) (*Entry, error) {
 	return &Entry{Key: key, Meta: h.meta, Adopted: h.adopted, handle: h}, nil
 }
 
-// compare looks whether what the table holds is still what lies on the disk, and selects from it if so.
-func (t *Tree) compare(key Key, request http.Header, f found) found {
+// compare says whether what the table holds is still what lies on the disk, and selects from it if so.
+func (t *Tree) compare(request http.Header, f *found) bool {
 	defer release(f.due)
 	for _, h := range f.due {
 		st, err := t.root.Lstat(string(h.at))
 		if err != nil || identityOf(&st) != h.id {
-			t.table.drop(key)
-			return t.table.look(key, request, t.Now()) // not there: it was just dropped, or is new
+			return false
 		}
 	}
 	if h := choose(f.due, request); h != nil {
 		f.handle = h.acquire()
 	}
-	return f
+	f.due = nil
+	return true
 }
 
 // fetch loads all that is stored for key, puts it into the table and selects from it; nil when nothing matches.
@@ -64,9 +64,11 @@ func (t *Tree) fetch(key Key, request http.Header, turn uint64) (*handle, error)
 	if h != nil {
 		h.acquire()
 	}
-	if len(handles) > 0 {
+	if len(handles) > 0 && !slices.ContainsFunc(handles, (*handle).unsettled) {
 		complete := handles[0].at.dir() != variantDir(key) && handles[0].at != asidePlace(otherDir, key)
 		t.table.put(&slot{key: key, handles: handles, checked: t.Now(), complete: complete}, turn)
+	} else {
+		release(handles)
 	}
 	return h, nil
 }
@@ -198,50 +200,18 @@ func (t *Tree) Freshen(entry *Entry, meta *Meta) error {
 	if st.Ino != h.id.ino || st.Size != h.id.size || st.Mtim != h.id.mtime {
 		return nil // replaced meanwhile
 	}
-	old := t.overflowOf(f)
-	name, err := t.setRecord(f, &m, keyFor(entry.Key, h.at))
+	old, err := t.overflowOf(f)
+	if err != nil {
+		return fmt.Errorf("freshen %s: %w", entry.Key, err)
+	}
+	name, err := t.setRecord(f, &m, entry.Key, !h.at.telling())
 	if err != nil {
 		return fmt.Errorf("freshen %s: %w", entry.Key, because(err))
 	}
+	t.boot.dirty.Store(true) // the mark has to pass the inode's new ctime, or a restart would find the body in doubt
 	t.table.drop(entry.Key)
 	if old != name {
 		t.removeOverflow(old)
 	}
 	return nil
-}
-
-// keyFor is the key to keep in the record of what lies at p: none where the place tells it.
-func keyFor(key Key, p place) Key {
-	if p.telling() {
-		return Key{}
-	}
-	return key
-}
-
-// setRecord writes the record to f, by way of an overflow file when the attribute cannot hold it. It returns that file's name.
-func (t *Tree) setRecord(f *os.File, m *Meta, key Key) (string, error) {
-	data, err := encode(m, key)
-	if err != nil {
-		return "", err
-	}
-	err = durable.SetAttr(f, attribute, data)
-	if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.E2BIG) && !errors.Is(err, unix.ERANGE) {
-		return "", err
-	}
-	// ENOSPC here is the word of ext4 for an attribute that does not fit the inode's block. A disk that is full indeed shows at the
-	// next step.
-	id := durable.Random()
-	dir := overflowDir + "/" + id[:2]
-	name := id[:2] + "/" + id
-	if err := t.root.MkdirAll(dir); err != nil {
-		return "", err
-	}
-	t.overflows.Store(true)
-	if err := t.root.WriteFile(overflowDir+"/"+name, data, t.Full); err != nil {
-		return "", err
-	}
-	if err := durable.SetAttr(f, attribute, encodeOverflow(name)); err != nil {
-		return "", errors.Join(err, t.root.Remove(overflowDir+"/"+name))
-	}
-	return name, nil
 }

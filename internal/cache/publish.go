@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -16,16 +15,25 @@ import (
 // mostVariants bounds the further responses that one key has.
 const mostVariants = 32
 
-// publish moves the finished file temp to where key's response with this Meta belongs, and returns that place.
-func (t *Tree) publish(key Key, m *Meta, temp place) (place, error) {
+// publish moves the finished file temp to where key's response with this Meta belongs, and returns that place. Anew says that the
+// directory of that place was not there before.
+func (t *Tree) publish(key Key, m *Meta, temp place) (p place, anew bool, err error) {
 	t.names.Lock()
 	defer t.names.Unlock()
-	p, err := t.target(key, m)
-	if err != nil {
-		return "", err
+	if p, err = t.target(key, m); err != nil {
+		return "", false, err
 	}
-	if p, err = t.moveIn(temp, p); err != nil {
-		return "", err
+	if t.Full { // who else would care
+		st, err := t.root.Lstat(string(p.dir()))
+		anew = err != nil || !folder(&st)
+	}
+	to, err := t.moveIn(temp, p)
+	if err != nil {
+		t.prune(p.dir())
+		return "", false, err
+	}
+	if p = to; p[0] != '.' {
+		t.claim(key.hub)
 	}
 	t.boot.dirty.Store(true)
 	if m.Status == http.StatusOK {
@@ -33,9 +41,10 @@ func (t *Tree) publish(key Key, m *Meta, temp place) (place, error) {
 	}
 	t.table.drop(key)
 	if st, err := t.root.Lstat(string(p)); err == nil {
-		t.grown(onDisk(&st))
+		t.usage.add(onDisk(&st), 1)
+		t.checkLimit()
 	}
-	return p, nil
+	return p, anew, nil
 }
 
 // target is where a response belongs: a 200 at the key's main place, unless another selection lies there.
@@ -76,7 +85,9 @@ func (t *Tree) outdate(key Key, m *Meta, p place) {
 	switch {
 	case len(m.Vary) == 0:
 		// Every request selects the new response, and it is the most recent.
-		t.removeVariants(key)
+		if _, err := t.removeVariants(key); err != nil {
+			t.Logger.Warn("cannot remove variants", "key", key.String(), "err", err)
+		}
 	case p.dir() == dir:
 		t.limitVariants(dir)
 	default:
@@ -84,19 +95,17 @@ func (t *Tree) outdate(key Key, m *Meta, p place) {
 	}
 }
 
-func (t *Tree) removeVariants(key Key) int {
+func (t *Tree) removeVariants(key Key) (int, error) {
 	n := 0
 	dir := variantDir(key)
 	err := t.eachName(dir, func(name string) error {
-		if t.removeFile(dir + place("/"+name)) {
+		gone, err := t.unlink(dir + place("/"+name))
+		if gone {
 			n++
 		}
-		return nil
+		return err
 	})
-	if err != nil {
-		t.Logger.Warn("cannot remove variants", "key", key.String(), "err", err)
-	}
-	return n
+	return n, err
 }
 
 // limitVariants drops the least recently received until the bound is kept.
@@ -241,22 +250,34 @@ func (t *Tree) turnIntoDir(p place) error {
 	return t.root.Remove(string(temp))
 }
 
-// removeFile removes the body at p, if there is one, and the directories that become empty. The names lock is held.
+// removeFile is unlink where nobody waits for the outcome.
 func (t *Tree) removeFile(p place) bool {
+	gone, err := t.unlink(p)
+	if err != nil {
+		t.Logger.Warn("cannot remove", "place", string(p), "err", err)
+	}
+	return gone
+}
+
+// unlink removes the body at p, if there is one, and the directories that become empty. The names lock is held.
+func (t *Tree) unlink(p place) (gone bool, err error) {
 	st, err := t.root.Lstat(string(p))
 	if err != nil || !regular(&st) {
-		return false
+		if absent(err) {
+			err = nil
+		}
+		return false, err
 	}
 	old := t.remainsOf(p, &st)
 	if err := t.root.Remove(string(p)); err != nil {
-		if !durable.IsGone(err) {
-			t.Logger.Warn("cannot remove", "place", string(p), "err", err)
+		if durable.IsGone(err) {
+			err = nil
 		}
-		return false
+		return false, err
 	}
 	t.clear(old)
 	t.prune(p.dir())
-	return true
+	return true, nil
 }
 
 // remains are what is left to do for a file that was replaced or removed.
@@ -273,10 +294,7 @@ func (t *Tree) remainsOf(p place, st *unix.Stat_t) remains {
 		old.entries = 1
 	}
 	if t.overflows.Load() {
-		if f, err := t.root.Open(string(p)); err == nil {
-			old.overflow = t.overflowOf(f)
-			f.Close()
-		}
+		old.overflow, _ = t.overflowAt(p) // reapOverflows finds one that this does not
 	}
 	return old
 }
@@ -287,24 +305,6 @@ func (t *Tree) clear(old remains) {
 	t.removeOverflow(old.overflow)
 }
 
-// overflowOf is the name of the overflow file that f's attribute points to, or "".
-func (t *Tree) overflowOf(f *os.File) string {
-	if !t.overflows.Load() {
-		return ""
-	}
-	r, _ := t.record(f) // whatever is wrong with the record, its pointer counts
-	return r.overflow
-}
-
-func (t *Tree) removeOverflow(name string) {
-	if name == "" {
-		return
-	}
-	if err := t.root.Remove(overflowDir + "/" + name); err != nil && !durable.IsGone(err) {
-		t.Logger.Warn("cannot remove an overflow file", "name", name, "err", err)
-	}
-}
-
 // prune removes p and the directories above it as long as they are empty, up to the hub's own. The names lock is held.
 func (t *Tree) prune(p place) {
 	keep := 1 // <hub>
@@ -312,7 +312,7 @@ func (t *Tree) prune(p place) {
 		keep = 3 // .zcache/odd/<hub>
 	}
 	for strings.Count(string(p), "/") >= keep {
-		if t.root.Rmdir(string(p)) != nil {
+		if err := t.root.Rmdir(string(p)); err != nil && !errors.Is(err, unix.ENOENT) {
 			return
 		}
 		p = p.dir()

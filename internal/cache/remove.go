@@ -18,7 +18,7 @@ func (t *Tree) Remove(key Key, recursive bool) (int, error) {
 	if recursive && !key.hasQuery {
 		n, err = t.removeTree(key)
 	} else {
-		n = t.removeKey(key)
+		n, err = t.removeKey(key)
 	}
 	if err != nil {
 		return n, fmt.Errorf("remove %s: %w", key, because(err))
@@ -27,25 +27,27 @@ func (t *Tree) Remove(key Key, recursive bool) (int, error) {
 }
 
 // removeKey removes what is stored for key alone.
-func (t *Tree) removeKey(key Key) int {
-	n := 0
+func (t *Tree) removeKey(key Key) (int, error) {
 	t.names.Lock()
 	p := mainPlace(key)
-	if t.removeFile(p) {
-		n++
-	} else if p[0] != '.' && !key.IsDir() && t.removeFile(p.content()) {
-		n++
+	places := []place{p, asidePlace(otherDir, key)}
+	if p[0] != '.' && !key.IsDir() {
+		places = append(places, p.content())
 	}
-	if t.removeFile(asidePlace(otherDir, key)) {
-		n++
+	n, err := t.removeVariants(key)
+	for _, p := range places {
+		gone, rerr := t.unlink(p)
+		if gone {
+			n++
+		}
+		err = errors.Join(err, rerr)
 	}
-	n += t.removeVariants(key)
 	t.table.drop(key)
 	t.names.Unlock()
 	for _, name := range t.drafts.takeIf(func(k Key) bool { return k == key }) {
 		t.removeDraft(name)
 	}
-	return n
+	return n, err
 }
 
 // removeTree removes all at and below key. The mirrored subtree leaves by one rename, so that nobody sees half of it.
@@ -55,6 +57,9 @@ func (t *Tree) removeTree(key Key) (int, error) {
 	n := 0
 	var errs []error
 	if p, ok := subtree(key); ok {
+		if key.path == "/" {
+			defer t.keepNote(key.hub)()
+		}
 		gone, err := t.discardTree(ctx, p, under)
 		n, errs = n+gone, append(errs, err)
 	}
@@ -73,9 +78,13 @@ func (t *Tree) removeTree(key Key) (int, error) {
 			return true
 		}))
 		for _, p := range aside {
-			if t.removeIf(p, func(identity) bool { return true }) {
+			t.names.Lock()
+			gone, err := t.unlink(p)
+			t.names.Unlock()
+			if gone {
 				n++
 			}
+			errs = append(errs, err)
 		}
 	}
 	t.table.dropIf(under)
@@ -143,6 +152,7 @@ func (t *Tree) keyOf(p place) (Key, bool) {
 // List is described at Store.
 func (t *Tree) List(ctx context.Context, under Key, yield func(Key, Info) bool) error {
 	more := true
+	var errs []error
 	visit := func(p place, st *unix.Stat_t) bool {
 		if !p.stored() {
 			return true
@@ -159,21 +169,16 @@ func (t *Tree) List(ctx context.Context, under Key, yield func(Key, Info) bool) 
 		return more
 	}
 	if p, ok := subtree(under); ok {
-		if err := t.walk(ctx, p, visit); err != nil || !more {
-			return listed(under, err)
-		}
+		errs = append(errs, t.walk(ctx, p, visit))
 	}
 	for _, dir := range []place{oddDir, otherDir, variantsDir} {
-		if err := t.walk(ctx, dir+place("/"+under.hub), visit); err != nil || !more {
-			return listed(under, err)
+		if !more {
+			break
 		}
+		errs = append(errs, t.walk(ctx, dir+place("/"+under.hub), visit))
 	}
-	return nil
-}
-
-func listed(key Key, err error) error {
-	if err != nil {
-		return fmt.Errorf("list %s: %w", key, err)
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("list %s: %w", under, err)
 	}
 	return nil
 }

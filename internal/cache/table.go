@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"hash/maphash"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -89,7 +90,7 @@ func (tb *table) look(key Key, request http.Header, now time.Time) found {
 		return found{turn: s.turn}
 	}
 	sl := e.Value.(*slot)
-	if age := now.Sub(sl.checked); age >= trustFor || age < 0 {
+	if age := now.Sub(sl.checked); age >= trustFor || age <= -trustFor { // it may have been checked since the caller took the time
 		if !sl.complete {
 			s.remove(e)
 			return found{turn: s.turn}
@@ -142,10 +143,9 @@ func (tb *table) put(sl *slot, turn uint64) {
 func (s *shard) count(sl *slot, sign int) {
 	s.ram += int64(sign) * slotCost
 	for _, h := range sl.handles {
+		s.ram += int64(sign * (len(h.ram) + h.weight))
 		if h.file != nil {
 			s.files += sign
-		} else {
-			s.ram += int64(sign * len(h.ram))
 		}
 	}
 }
@@ -176,13 +176,24 @@ func (tb *table) drop(key Key) {
 
 // dropIf forgets every key that match picks.
 func (tb *table) dropIf(match func(Key) bool) {
+	tb.dropSlots(func(sl *slot) bool { return match(sl.key) })
+}
+
+// dropAt forgets the key of which a response lies at p.
+func (tb *table) dropAt(p place) {
+	tb.dropSlots(func(sl *slot) bool {
+		return slices.ContainsFunc(sl.handles, func(h *handle) bool { return h.at == p })
+	})
+}
+
+func (tb *table) dropSlots(match func(*slot) bool) {
 	for i := range tb.shard {
 		s := &tb.shard[i]
 		s.mu.Lock()
 		s.turn++
 		for e := s.lru.Front(); e != nil; {
 			next := e.Next()
-			if match(e.Value.(*slot).key) {
+			if match(e.Value.(*slot)) {
 				s.remove(e)
 			}
 			e = next

@@ -26,7 +26,8 @@ func (t *Tree) Touch(entry *Entry) {
 	now := t.Now()
 	h.used.Store(now.UnixNano())
 	noted := h.noted.Load()
-	if now.UnixNano()-noted < int64(noteEvery) || !h.noted.CompareAndSwap(noted, now.UnixNano()) {
+	// One noted in the future was noted under a wrong clock.
+	if since := now.Sub(time.Unix(0, noted)); since < noteEvery && since > -noteEvery || !h.noted.CompareAndSwap(noted, now.UnixNano()) {
 		return
 	}
 	t.touches.mu.Lock()
@@ -46,6 +47,9 @@ func (t *Tree) flushTouches(ctx context.Context) {
 	uses := t.touches.uses
 	t.touches.uses = nil
 	t.touches.mu.Unlock()
+	if len(uses) > 0 {
+		t.boot.dirty.Store(true) // as in Freshen
+	}
 	for p, at := range uses {
 		if ctx.Err() != nil {
 			return

@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -58,8 +57,9 @@ type Tree struct {
 	usage     usage
 	boot      bootMark
 	health    health
-	wake      chan struct{} // to Run: space is short
-	leftovers []string      // what an earlier process was about to remove, or had not finished
+	wake      chan struct{}   // to Run: space is short
+	leftovers []string        // what an earlier process was about to remove, or had not finished
+	hubs      map[string]bool // claimed by this process; guarded by names
 }
 
 var _ Store = (*Tree)(nil)
@@ -108,20 +108,19 @@ func (t *Tree) start() error {
 		return because(err)
 	}
 	t.lock = lock
-	for _, dir := range []string{tempDir, trashDir} {
+	for _, dir := range []string{ownDir, tempDir, trashDir} {
 		err := t.root.ReadDir(dir, func(name string, _ byte) bool {
-			t.leftovers = append(t.leftovers, dir+"/"+name)
+			if dir != ownDir || strings.HasPrefix(name, durable.TempPrefix) {
+				t.leftovers = append(t.leftovers, dir+"/"+name)
+			}
 			return true
 		})
 		if err != nil {
 			return because(err)
 		}
 	}
-	if err := t.probe(); err != nil {
+	if err := t.probeOrWarn(); err != nil {
 		return err
-	}
-	if err := t.root.WriteFile(formatFile, fmt.Appendf(nil, "%d\n", formatVersion), true); err != nil {
-		return because(err)
 	}
 	if _, err := t.root.Lstat(overflowDir); err == nil {
 		t.overflows.Store(true)
@@ -188,6 +187,21 @@ func (t *Tree) checkFormat() error {
 	return nil
 }
 
+// probeOrWarn probes the root and notes its format. That a root of ours is full is no reason not to start: what it holds can be served,
+// and room may be made.
+func (t *Tree) probeOrWarn() error {
+	_, err := t.root.Lstat(formatFile)
+	known := err == nil
+	if err = t.probe(); err == nil && !known {
+		err = because(t.root.WriteFile(formatFile, fmt.Appendf(nil, "%d\n", formatVersion), true))
+	}
+	if known && errors.Is(err, ErrNoSpace) {
+		t.Logger.Warn("the root is full", "root", t.Dir, "err", err)
+		return nil
+	}
+	return err
+}
+
 // probe tries all that the tree will need, so that what is wrong is said at the start and in one sentence.
 func (t *Tree) probe() error {
 	st, err := t.root.Lstat(".")
@@ -235,6 +249,10 @@ func because(err error) error {
 		return fmt.Errorf("%w: %w; mount it read-write", ErrReadOnly, err)
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 		return fmt.Errorf("%w: %w; give user %d the right to write", ErrReadOnly, err, os.Getuid())
+	case errors.Is(err, unix.ELOOP):
+		return fmt.Errorf("%w; a link lies there, and none is followed inside the root", err)
+	case errors.Is(err, unix.EXDEV):
+		return fmt.Errorf("%w; another file system is mounted inside the root", err)
 	}
 	return err
 }
@@ -255,25 +273,4 @@ func (t *Tree) closeFiles() error {
 		errs = append(errs, t.root.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// upstreamName is the file in a hub's folder that tells where the hub's files come from.
-const upstreamName = ownPrefix + "-upstream"
-
-// NoteUpstreams writes the hub's upstreams, a line each, beside its files, so that whoever finds the tree, or a copy of it, knows where it comes
-// from. The lines must hold no credentials.
-func (t *Tree) NoteUpstreams(hub string, lines []string) error {
-	name := hub + "/" + upstreamName
-	text := []byte(strings.Join(lines, "\n") + "\n")
-	if old, err := t.root.ReadFile(name, 64<<10); err == nil && bytes.Equal(old, text) {
-		return nil
-	}
-	err := t.root.MkdirAll(hub)
-	if err == nil {
-		err = t.root.WriteFile(name, text, false)
-	}
-	if err != nil {
-		return fmt.Errorf("note the upstreams of %s: %w", hub, because(err))
-	}
-	return nil
 }

@@ -17,6 +17,7 @@ const (
 	otherAge = 24 * time.Hour       // how long a negative entry or the like is kept on disk
 	tempAge  = time.Hour            // after which a leftover of WriteFile is one
 	lookFor  = 30 * time.Second     // between looks at the free space
+	barren   = 5 * time.Second      // after a trim that could not free enough, before a commit may ask for the next
 	sweep    = time.Hour            // between scans of the whole tree
 	brackets = 7200 + 14400 + 1<<18 // of a histogram: seconds, minutes, hours
 )
@@ -25,9 +26,11 @@ const (
 func (t *Tree) Run(ctx context.Context) error {
 	t.tidyAtStart(ctx)
 	t.keep(ctx, "scan", t.scan(ctx))
+	t.keep(ctx, "reap", t.reapOverflows(ctx))
 	tick := time.NewTicker(lookFor)
 	defer tick.Stop()
 	last := t.Now()
+	var vain time.Time // when a trim freed too little
 	for {
 		select {
 		case <-ctx.Done():
@@ -35,6 +38,9 @@ func (t *Tree) Run(ctx context.Context) error {
 			t.keep(context.WithoutCancel(ctx), "sync", t.sync())
 			return ctx.Err()
 		case <-t.wake:
+			if t.Now().Sub(vain) < barren {
+				continue // or every commit would walk the disk for nothing
+			}
 		case <-tick.C:
 			t.flushTouches(ctx)
 			t.keep(ctx, "sync", t.sync())
@@ -43,8 +49,12 @@ func (t *Tree) Run(ctx context.Context) error {
 			last = now
 			t.reapDrafts()
 			t.keep(ctx, "scan", t.scan(ctx))
+			t.keep(ctx, "reap", t.reapOverflows(ctx))
 		}
-		_, err := t.Trim(ctx)
+		_, short, err := t.trim(ctx)
+		if short {
+			vain = t.Now()
+		}
 		t.keep(ctx, "trim", err)
 	}
 }
@@ -73,10 +83,11 @@ type tally struct {
 
 // scan counts what is stored, drops what has expired, and checks what a loss of power put in doubt.
 func (t *Tree) scan(ctx context.Context) error {
-	before, beforeN := t.usage.bytes.Load(), t.usage.entries.Load()
+	bytes, entries := t.usage.bytes.Load(), t.usage.entries.Load()
 	doubt := t.inDoubt()
 	now := t.Now()
 	var n tally
+	var unchecked error
 	err := t.walkAll(ctx, func(p place, st *unix.Stat_t) bool {
 		n.count(p, st, lastUse(p, st, nil))
 		if t.expired(p, st, now) {
@@ -86,25 +97,23 @@ func (t *Tree) scan(ctx context.Context) error {
 		if doubt && t.boot.suspects(time.Unix(st.Ctim.Sec, st.Ctim.Nsec)) {
 			if h, err := t.load(p); err == nil { // which checks it
 				h.unref()
+			} else if !absent(err) {
+				unchecked = err
 			}
 		}
 		return true
 	})
-	if err != nil {
+	t.removeTorn()
+	if ctx.Err() != nil || err != nil && n.entries == 0 {
 		return err
 	}
-	t.removeTorn()
-	if doubt {
+	if doubt && err == nil && unchecked == nil {
 		t.trustAll()
 	}
-	// What was published or removed during the scan may have been counted or not; the next one knows.
-	t.usage.bytes.Add(n.bytes - before)
-	t.usage.entries.Add(n.entries - beforeN)
+	// A directory that cannot be read is not counted, and is no reason to let the others grow without a limit.
+	t.usage.correct(n, bytes, entries)
 	t.usage.scanned.Store(true)
-	if !n.oldest.IsZero() {
-		t.usage.oldest.Store(n.oldest.UnixNano())
-	}
-	return nil
+	return errors.Join(err, unchecked)
 }
 
 func (n *tally) count(p place, st *unix.Stat_t, used time.Time) {
@@ -118,8 +127,10 @@ func (n *tally) count(p place, st *unix.Stat_t, used time.Time) {
 	}
 }
 
-// walkAll visits every file that takes our space: stored responses, sidecars and leftovers.
-func (t *Tree) walkAll(ctx context.Context, f visit) error {
+// walkAll visits every file that takes our space: stored responses, sidecars and leftovers. Directories of the root that no hub ever
+// claimed belong to somebody else, who is not asked to make room, and what is mounted inside the root makes none.
+func (t *Tree) walkAll(ctx context.Context, visit visit) error {
+	f := func(p place, st *unix.Stat_t) bool { return st.Dev != t.dev || visit(p, st) }
 	var roots []place
 	err := t.root.ReadDir(".", func(name string, kind byte) bool {
 		if kind == durable.Folder && validHub(name) {
@@ -127,7 +138,12 @@ func (t *Tree) walkAll(ctx context.Context, f visit) error {
 		}
 		return true
 	})
-	for _, p := range append(roots, oddDir, otherDir, variantsDir) {
+	for _, p := range roots {
+		if t.claimed(string(p)) {
+			err = errors.Join(err, t.walk(ctx, p, f))
+		}
+	}
+	for _, p := range []place{oddDir, otherDir, variantsDir} {
 		err = errors.Join(err, t.walk(ctx, p, f))
 	}
 	return err
@@ -137,7 +153,7 @@ func (t *Tree) walkAll(ctx context.Context, f visit) error {
 func (t *Tree) expired(p place, st *unix.Stat_t, now time.Time) bool {
 	age := now.Sub(time.Unix(st.Ctim.Sec, st.Ctim.Nsec))
 	if strings.HasPrefix(string(p), otherDir+"/") {
-		return now.Sub(modTime(st)) > otherAge && age > otherAge
+		return age > otherAge // its mtime is the origin's word, and may lie in the future
 	}
 	return strings.HasPrefix(p.base(), durable.TempPrefix) && age > tempAge
 }
@@ -145,44 +161,67 @@ func (t *Tree) expired(p place, st *unix.Stat_t, now time.Time) bool {
 // Trim removes the entries that were used least recently until the limits are kept, and returns the number of bytes freed. It goes
 // over the disk twice, counting and then removing, so that its memory does not grow with the tree, and holds nobody up.
 func (t *Tree) Trim(ctx context.Context) (int64, error) {
+	freed, _, err := t.trim(ctx)
+	return freed, err
+}
+
+// trim is Trim that also says whether it fell short.
+func (t *Tree) trim(ctx context.Context) (freed int64, short bool, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("trim: %w", err)
+		}
+	}()
 	if !t.usage.scanned.Load() {
-		if err := t.scan(ctx); err != nil {
-			return 0, fmt.Errorf("trim: %w", err)
+		if err := t.scan(ctx); err != nil && !t.usage.scanned.Load() {
+			return 0, true, err
 		}
 	}
 	s, err := t.space()
-	if err != nil {
-		return 0, fmt.Errorf("trim: %w", err)
-	}
-	if t.excess(s, t.usage.bytes.Load()) <= 0 {
-		return 0, nil
+	if err != nil || t.excess(s, t.taken()) <= 0 {
+		return 0, false, err
 	}
 	t.flushTouches(ctx)
-	now := t.Now()
-	uses := t.table.uses()
+	e := eviction{now: t.Now(), uses: t.table.uses()}
+	bytes, entries := t.usage.bytes.Load(), t.usage.entries.Load()
+	n, err := t.tally(ctx, &e)
+	if ctx.Err() != nil || err != nil && n.entries == 0 {
+		return 0, true, err
+	}
+	t.usage.correct(n, bytes, entries)
+	if e.need = t.excess(s, t.taken()); e.need <= 0 {
+		return 0, false, err
+	}
+	err = errors.Join(err, t.evict(ctx, &e, n.cut(e.need)))
+	t.usage.evicted.Add(e.freed)
+	t.Logger.Info("trimmed", "bytes", e.freed, "wanted", e.need)
+	return e.freed, e.freed < e.need, err
+}
+
+// An eviction is one trim under way.
+type eviction struct {
+	now         time.Time
+	uses        map[place]time.Time // what the table knows of last uses
+	need, freed int64
+}
+
+// tally sorts all that may be trimmed by its last use.
+func (t *Tree) tally(ctx context.Context, e *eviction) (tally, error) {
 	n := tally{byUse: make([]int64, brackets)}
-	err = t.walkAll(ctx, func(p place, st *unix.Stat_t) bool {
-		used := lastUse(p, st, uses)
+	err := t.walkAll(ctx, func(p place, st *unix.Stat_t) bool {
+		used := lastUse(p, st, e.uses)
 		n.count(p, st, used)
-		if p.stored() && now.Sub(used) >= spared {
-			n.byUse[bracket(now.Sub(used))] += onDisk(st)
+		if age := idleFor(e.now, used); p.stored() && age >= spared {
+			n.byUse[bracket(age)] += onDisk(st)
 		}
 		return true
 	})
-	if err != nil {
-		return 0, fmt.Errorf("trim: %w", err)
-	}
-	need := t.excess(s, n.bytes)
-	if need <= 0 {
-		return 0, nil
-	}
-	freed, err := t.evict(ctx, need, n.cut(need), now, uses)
-	t.usage.evicted.Add(freed)
-	if err != nil {
-		return freed, fmt.Errorf("trim: %w", err)
-	}
-	t.Logger.Info("trimmed", "bytes", freed, "wanted", need)
-	return freed, nil
+	t.drafts.each(func(d idleDraft) {
+		if age := idleFor(e.now, d.written); age >= spared {
+			n.byUse[bracket(age)] += d.bytes
+		}
+	})
+	return n, err
 }
 
 // cut is the bracket of last use from which on all has to go to free need bytes.
@@ -201,10 +240,11 @@ func (t *Tree) excess(s space, own int64) int64 {
 	if t.MaxSize > 0 && own > t.MaxSize {
 		need = own - t.MaxSize + t.MaxSize/20 // some slack, or every commit would trim
 	}
-	if !s.above(t.High) {
+	high, low := t.marks(s)
+	if s.used <= high {
 		return need
 	}
-	over := s.used - s.total/100*int64(t.Low)
+	over := s.used - low
 	if over > own {
 		// The disk is full of other people's data. All that we have would not bring it below the mark, so we only keep the reserve
 		// free that lets us write at all.
@@ -226,24 +266,29 @@ func bracket(age time.Duration) int {
 	return min(7200+14400+int(age/time.Hour), brackets-1)
 }
 
-// evict removes what was last used in the bracket cut or before it. Within cut itself it stops as soon as enough is freed.
-func (t *Tree) evict(ctx context.Context, need int64, cut int, now time.Time, uses map[place]time.Time) (int64, error) {
-	var freed int64
+// evict removes what was last used in the bracket cut or before it: of what is equally old the drafts first, for they are of use to
+// nobody yet. Within cut itself it stops as soon as enough is freed.
+func (t *Tree) evict(ctx context.Context, e *eviction, cut int) error {
 	pass := func(in func(int) bool) error {
+		old := func(used time.Time) bool {
+			age := idleFor(e.now, used)
+			return age >= spared && in(bracket(age))
+		}
+		for _, d := range t.drafts.takeOld(e.need-e.freed, func(d idleDraft) bool { return old(d.written) }) {
+			t.removeDraft(d.name)
+			e.freed += d.bytes
+		}
 		return t.walkAll(ctx, func(p place, st *unix.Stat_t) bool {
-			age := now.Sub(lastUse(p, st, uses))
-			if freed >= need || !p.stored() || age < spared || !in(bracket(age)) {
-				return freed < need
+			if e.freed < e.need && p.stored() && old(lastUse(p, st, e.uses)) &&
+				t.removeIf(p, func(id identity) bool { return id == identityOf(st) }) {
+				e.freed += onDisk(st)
 			}
-			if t.removeIf(p, func(id identity) bool { return id == identityOf(st) }) {
-				freed += onDisk(st)
-			}
-			return true
+			return e.freed < e.need
 		})
 	}
 	err := pass(func(b int) bool { return b > cut })
-	if err == nil && freed < need {
-		err = pass(func(b int) bool { return b == cut })
+	if e.freed < e.need {
+		err = errors.Join(err, pass(func(b int) bool { return b == cut }))
 	}
-	return freed, err
+	return err
 }

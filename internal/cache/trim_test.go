@@ -1,11 +1,14 @@
 package cache
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -243,4 +246,24 @@ func TestRunEndsWithItsContextAndTidies(t *testing.T) {
 	if len(families) != 6 {
 		t.Errorf("%d metrics, want 6", len(families))
 	}
+}
+
+func TestATrimInVainIsNotRepeatedForEveryCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		tree := open(t, Config{MaxSize: 4096, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- tree.Run(ctx) }()
+		synctest.Wait()
+		for i := range 50 {
+			put(t, tree, fmt.Sprintf("/%d", i), strings.Repeat("x", 4000))
+			synctest.Wait()
+		}
+		cancel()
+		<-done
+		if n := strings.Count(log.String(), "msg=trimmed"); n != 1 {
+			t.Errorf("50 commits of what is spared walked the disk %d times, want once", n)
+		}
+	})
 }

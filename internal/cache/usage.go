@@ -28,16 +28,27 @@ func (u *usage) add(bytes, entries int64) {
 	u.entries.Add(entries)
 }
 
-// Usage is what the tree takes on disk, in bytes, and the number of stored responses. Scanned is false until the disk was first
-// looked through; the numbers are then those of this process alone.
+// Usage is what the tree takes on disk, in bytes, drafts that wait to be resumed included, and the number of stored responses. Scanned
+// is false until the disk was first looked through; the numbers are then those of this process alone.
 func (t *Tree) Usage() (bytes, entries int64, scanned bool) {
-	return t.usage.bytes.Load(), t.usage.entries.Load(), t.usage.scanned.Load()
+	return t.taken(), t.usage.entries.Load(), t.usage.scanned.Load()
 }
 
-// grown counts a published entry, and wakes Run when a limit is passed.
-func (t *Tree) grown(bytes int64) {
-	t.usage.add(bytes, 1)
-	if t.MaxSize > 0 && t.usage.bytes.Load() > t.MaxSize {
+// taken is the number of bytes that stored responses and idle drafts take.
+func (t *Tree) taken() int64 { return t.usage.bytes.Load() + t.drafts.held() }
+
+// correct takes over what a walk has counted that began when the numbers were these. What was published or removed meanwhile may have
+// been counted or not; the next walk knows.
+func (u *usage) correct(n tally, bytes, entries int64) {
+	u.add(n.bytes-bytes, n.entries-entries)
+	if !n.oldest.IsZero() {
+		u.oldest.Store(n.oldest.UnixNano())
+	}
+}
+
+// checkLimit wakes Run when the tree takes more than it may.
+func (t *Tree) checkLimit() {
+	if t.MaxSize > 0 && t.taken() > t.MaxSize {
 		t.wakeRun()
 	}
 }
@@ -74,7 +85,13 @@ func spaceOf(st *unix.Statfs_t) space {
 // reserve is the space that is never used up.
 func (s space) reserve() int64 { return min(s.total/20, mostReserve) }
 
-func (s space) above(percent int) bool { return s.used > s.total/100*int64(percent) }
+// marks are the bytes in use above which trimming begins and down to which it goes. They leave more than the reserve free, whatever
+// the percentages say: else nothing could be stored and nothing would be trimmed.
+func (t *Tree) marks(s space) (high, low int64) {
+	high = min(s.total/100*int64(t.High), s.total-s.reserve()-s.reserve()/4)
+	low = min(s.total/100*int64(t.Low), high-s.reserve()/4)
+	return high, max(0, low)
+}
 
 // Free is the number of bytes that may be stored before the store refuses more.
 func (t *Tree) Free() (int64, error) {
@@ -84,7 +101,7 @@ func (t *Tree) Free() (int64, error) {
 	}
 	free := s.free - s.reserve() - t.usage.reserved.Load()
 	if t.MaxSize > 0 {
-		free = min(free, t.MaxSize-t.usage.bytes.Load())
+		free = min(free, t.MaxSize-t.taken())
 	}
 	return max(0, free), nil
 }
@@ -97,10 +114,12 @@ func (t *Tree) reserve(n int64) error {
 	if err := t.gone(); err != nil {
 		return err
 	}
-	if err := t.roomFor(n); err != nil {
-		return err
-	}
+	// Set aside before the look: two who come at once must not both find the room that there is for one.
 	t.usage.reserved.Add(n)
+	if err := t.roomFor(0); err != nil {
+		t.usage.reserved.Add(-n)
+		return fmt.Errorf("%w; %d are asked for", err, n)
+	}
 	return nil
 }
 
@@ -110,13 +129,23 @@ func (t *Tree) roomFor(n int64) error {
 	if err != nil {
 		return because(err)
 	}
-	if s.above(t.High) {
+	if high, _ := t.marks(s); s.used > high {
 		t.wakeRun()
 	}
 	if left := s.free - t.usage.reserved.Load() - n; left < s.reserve() {
-		return fmt.Errorf("%w: %d bytes would leave %d free, less than the reserve of %d", ErrNoSpace, n, max(0, left), s.reserve())
+		return fmt.Errorf("%w: that would leave %d bytes free, less than the reserve of %d", ErrNoSpace, max(0, left), s.reserve())
 	}
 	return nil
+}
+
+// idleFor is how long ago something was last used. A use in the future was noted under a wrong clock: that must not keep an entry for
+// ever, so it counts as the latest that is not spared.
+func idleFor(now, used time.Time) time.Duration {
+	age := now.Sub(used)
+	if age < -spared {
+		return spared
+	}
+	return age
 }
 
 // lastUse is the file's atime, or what the table knows better.

@@ -15,7 +15,8 @@ import (
 type visit func(p place, st *unix.Stat_t) bool
 
 // walk visits all regular files at and below p, in no particular order. One directory is open at a time, so that the depth does
-// not matter, and only the names of directories still to be visited are held. What vanishes meanwhile is passed over.
+// not matter, and only the names of directories still to be visited are held. What vanishes meanwhile is passed over. A directory that
+// cannot be read does not keep the walk from the others: the first error of that kind is returned at the end.
 func (t *Tree) walk(ctx context.Context, p place, f visit) error {
 	st, err := t.root.Lstat(string(p))
 	if err != nil {
@@ -31,19 +32,20 @@ func (t *Tree) walk(ctx context.Context, p place, f visit) error {
 	if !folder(&st) {
 		return nil
 	}
+	var failed error
 	pending := []place{p}
 	for len(pending) > 0 {
 		dir := pending[len(pending)-1]
 		pending = pending[:len(pending)-1]
 		more, err := t.walkDir(ctx, dir, f, &pending)
-		if err != nil && !absent(err) {
-			return fmt.Errorf("walk %s: %w", dir, err)
+		if err != nil && !absent(err) && failed == nil {
+			failed = fmt.Errorf("walk %s: %w", dir, err)
 		}
 		if !more {
-			return ctx.Err()
+			break
 		}
 	}
-	return nil
+	return errors.Join(ctx.Err(), failed)
 }
 
 func (t *Tree) walkDir(ctx context.Context, dir place, f visit, pending *[]place) (more bool, err error) {

@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -48,6 +49,27 @@ func RemoveAttr(f *os.File, name string) error {
 		return fmt.Errorf("remove attribute %s of %s: %w", name, f.Name(), err)
 	}
 	return nil
+}
+
+// Mark sets the extended attribute name of the directory itself.
+func (r *Root) Mark(name string, value []byte) error {
+	return r.with("mark", r.dir, func(root int) error {
+		return again(func() error { return unix.Fsetxattr(root, name, value, 0) })
+	})
+}
+
+// Marked says whether the directory itself has the extended attribute name.
+func (r *Root) Marked(name string) (bool, error) {
+	err := r.with("mark", r.dir, func(root int) error {
+		return again(func() error {
+			_, err := unix.Fgetxattr(root, name, nil)
+			return err
+		})
+	})
+	if errors.Is(err, ErrNoAttr) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // SetTimes sets the times of f's last use and last change. A zero time is left as it is.

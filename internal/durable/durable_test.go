@@ -321,3 +321,21 @@ func TestFollowersGetAllBytes(t *testing.T) {
 		t.Error("Write after End: no error")
 	}
 }
+
+func TestADirectoryCanBeMarked(t *testing.T) {
+	roots(t, func(t *testing.T, r *Root, dir string) {
+		must(t, r.MkdirAll("a"))
+		sub, err := r.Sub("a")
+		must(t, err)
+		defer sub.Close()
+		for _, want := range []bool{false, true} {
+			if got, err := sub.Marked("user.test"); got != want || err != nil {
+				t.Errorf("Marked = %v, %v, want %v", got, err, want)
+			}
+			must(t, sub.Mark("user.test", []byte("x")))
+		}
+		if got, err := r.Marked("user.test"); got || err != nil {
+			t.Errorf("the directory above is marked: %v, %v", got, err)
+		}
+	})
+}
