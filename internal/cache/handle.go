@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"os"
+	"path"
 	"sync/atomic"
 	"time"
 
@@ -195,8 +197,14 @@ func (t *Tree) peek(p place) (*handle, error) {
 // adopt makes h the entry of a file of which only its size and time are known.
 func (h *handle) adopt(st *unix.Stat_t) {
 	h.adopted = true
-	h.meta = &Meta{Status: http.StatusOK, Header: http.Header{}, Size: st.Size, ModTime: modTime(st), Limit: -1}
 	h.since = time.Unix(st.Ctim.Sec, st.Ctim.Nsec)
+	h.meta = &Meta{
+		Status: http.StatusOK, Size: st.Size, ModTime: modTime(st), Limit: -1, Asked: h.since, Received: h.since, Stored: h.since,
+		Header: http.Header{"Last-Modified": {modTime(st).UTC().Format(http.TimeFormat)}},
+	}
+	if kind := mime.TypeByExtension(path.Ext(string(h.at))); kind != "" {
+		h.meta.Header.Set("Content-Type", kind)
+	}
 }
 
 // unreadable says whether err means that a file has no Meta that we could read, as opposed to a disk that fails.

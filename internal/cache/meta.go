@@ -31,6 +31,8 @@ type Entry struct {
 	Key     Key
 	Meta    *Meta
 	Adopted bool
+	// Edited says of an adopted body that it has a Meta of ours which tells another size: somebody cut it or wrote over it.
+	Edited bool
 
 	handle entryHandle
 	closed bool

@@ -34,7 +34,7 @@ func entryOf(key Key, h *handle) (*Entry, error) {
 	if h == nil {
 		return nil, ErrNotStored
 	}
-	return &Entry{Key: key, Meta: h.meta, Adopted: h.adopted, handle: h}, nil
+	return &Entry{Key: key, Meta: h.meta, Adopted: h.adopted, Edited: h.adopted && h.told != nil && h.told.Size >= 0 && h.told.Size != h.meta.Size, handle: h}, nil
 }
 
 // compare says whether what the table holds is still what lies on the disk, and selects from it if so.

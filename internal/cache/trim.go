@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -13,11 +14,12 @@ import (
 )
 
 const (
-	spared   = time.Minute          // an entry used more recently than this is not trimmed
+	spared   = time.Minute          // an entry used more recently than this is not trimmed because the disk is filling up
+	held     = time.Second          // and than this not because of --cache-max-size, which a burst must not break for long
 	otherAge = 24 * time.Hour       // how long a negative entry or the like is kept on disk
 	tempAge  = time.Hour            // after which a leftover of WriteFile is one
 	lookFor  = 30 * time.Second     // between looks at the free space
-	barren   = 5 * time.Second      // after a trim that could not free enough, before a commit may ask for the next
+	barren   = 2 * time.Second      // after a trim that could not free enough, before a commit may ask for the next
 	sweep    = time.Hour            // between scans of the whole tree
 	brackets = 7200 + 14400 + 1<<18 // of a histogram: seconds, minutes, hours
 )
@@ -30,7 +32,8 @@ func (t *Tree) Run(ctx context.Context) error {
 	tick := time.NewTicker(lookFor)
 	defer tick.Stop()
 	last := t.Now()
-	var vain time.Time // when a trim freed too little
+	var vain time.Time         // when a trim freed too little
+	var again <-chan time.Time // to try once more then, though nobody asks
 	for {
 		select {
 		case <-ctx.Done():
@@ -41,6 +44,7 @@ func (t *Tree) Run(ctx context.Context) error {
 			if t.Now().Sub(vain) < barren {
 				continue // or every commit would walk the disk for nothing
 			}
+		case <-again:
 		case <-tick.C:
 			t.flushTouches(ctx)
 			t.keep(ctx, "sync", t.sync())
@@ -52,8 +56,12 @@ func (t *Tree) Run(ctx context.Context) error {
 			t.keep(ctx, "reap", t.reapOverflows(ctx))
 		}
 		_, short, err := t.trim(ctx)
+		again = nil
 		if short {
 			vain = t.Now()
+			if t.MaxSize > 0 && t.taken() > t.MaxSize {
+				again = time.After(barren) // what is held now may go then
+			}
 		}
 		t.keep(ctx, "trim", err)
 	}
@@ -182,7 +190,10 @@ func (t *Tree) trim(ctx context.Context) (freed int64, short bool, err error) {
 		return 0, false, err
 	}
 	t.flushTouches(ctx)
-	e := eviction{now: t.Now(), uses: t.table.uses()}
+	e := eviction{now: t.Now(), uses: t.table.uses(), spare: spared}
+	if t.MaxSize > 0 && t.taken() > t.MaxSize {
+		e.spare = held
+	}
 	bytes, entries := t.usage.bytes.Load(), t.usage.entries.Load()
 	n, err := t.tally(ctx, &e)
 	if ctx.Err() != nil || err != nil && n.entries == 0 {
@@ -194,7 +205,11 @@ func (t *Tree) trim(ctx context.Context) (freed int64, short bool, err error) {
 	}
 	err = errors.Join(err, t.evict(ctx, &e, n.cut(e.need)))
 	t.usage.evicted.Add(e.freed)
-	t.Logger.Info("trimmed", "bytes", e.freed, "wanted", e.need)
+	level := slog.LevelInfo
+	if e.freed == 0 {
+		level = slog.LevelDebug
+	}
+	t.Logger.Log(ctx, level, "trimmed", "action", "trim", "bytes", e.freed, "wanted", e.need)
 	return e.freed, e.freed < e.need, err
 }
 
@@ -202,6 +217,7 @@ func (t *Tree) trim(ctx context.Context) (freed int64, short bool, err error) {
 type eviction struct {
 	now         time.Time
 	uses        map[place]time.Time // what the table knows of last uses
+	spare       time.Duration       // what was used less long ago stays
 	need, freed int64
 }
 
@@ -211,13 +227,13 @@ func (t *Tree) tally(ctx context.Context, e *eviction) (tally, error) {
 	err := t.walkAll(ctx, func(p place, st *unix.Stat_t) bool {
 		used := lastUse(p, st, e.uses)
 		n.count(p, st, used)
-		if age := idleFor(e.now, used); p.stored() && age >= spared {
+		if age := idleFor(e.now, used); p.stored() && age >= e.spare {
 			n.byUse[bracket(age)] += onDisk(st)
 		}
 		return true
 	})
 	t.drafts.each(func(d idleDraft) {
-		if age := idleFor(e.now, d.written); age >= spared {
+		if age := idleFor(e.now, d.written); age >= e.spare {
 			n.byUse[bracket(age)] += d.bytes
 		}
 	})
@@ -272,7 +288,7 @@ func (t *Tree) evict(ctx context.Context, e *eviction, cut int) error {
 	pass := func(in func(int) bool) error {
 		old := func(used time.Time) bool {
 			age := idleFor(e.now, used)
-			return age >= spared && in(bracket(age))
+			return age >= e.spare && in(bracket(age))
 		}
 		for _, d := range t.drafts.takeOld(e.need-e.freed, func(d idleDraft) bool { return old(d.written) }) {
 			t.removeDraft(d.name)

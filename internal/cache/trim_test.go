@@ -251,7 +251,7 @@ func TestRunEndsWithItsContextAndTidies(t *testing.T) {
 func TestATrimInVainIsNotRepeatedForEveryCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		tree := open(t, Config{MaxSize: 4096, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		tree := open(t, Config{MaxSize: 4096, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- tree.Run(ctx) }()

@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"zcache/internal/cache"
 	"zcache/internal/origin/origintest"
 )
 
@@ -205,4 +208,35 @@ func TestUnsafeMethodsInvalidate(t *testing.T) {
 			t.Errorf("held %q", got)
 		}
 	})
+}
+
+func TestAHeldBodyThatWasCutByHandIsServedOnTheOriginsWordAlone(t *testing.T) {
+	g := newRig(t)
+	g.o.File("/a", origintest.Text("the whole body"), origintest.Header("Cache-Control", "max-age=600"))
+	g.get("/a").want(t, "miss", 200, "the whole body", Miss)
+	g.idle()
+	if err := os.Truncate(filepath.Join(g.dir, "h", "a"), 3); err != nil {
+		t.Fatal(err)
+	}
+	g.f.Close()
+	g.tr.Close()
+	g.tree.Close()
+	tree, err := cache.OpenTree(cache.Config{Dir: g.dir}) // which remembers nothing of the file
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tree.Close() })
+	g.tree, g.store = tree, tree
+	g.start()
+	g.o.Stop()
+	if r := g.get("/a"); r.err == nil {
+		t.Errorf("with the origin away: %d %q, want an error", r.status, r.body)
+	}
+	g.set(func(p *Policy) { p.Offline = true })
+	if r := g.get("/a"); !errors.Is(r.err, ErrOffline) {
+		t.Errorf("off line: %d %q, %v, want ErrOffline", r.status, r.body, r.err)
+	}
+	g.set(func(p *Policy) { p.Offline = false })
+	g.o.Start()
+	g.get("/a").want(t, "with the origin back", 200, "the whole body", Miss)
 }

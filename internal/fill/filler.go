@@ -141,6 +141,10 @@ func (f *Filler) Get(ctx context.Context, r *Request) (*Answer, error) {
 		entry.Close()
 		return f.alone(ctx, r, policy, "request")
 	}
+	if entry.Edited && policy.Offline {
+		entry.Close() // it is not what its origin gave, and nobody can be asked what it is
+		return nil, ErrOffline
+	}
 	now := f.cfg.Now()
 	plan := Decide(entry.Meta, entry.Adopted, want, policy.Rule, now)
 	switch plan.Action {
@@ -219,7 +223,7 @@ func (f *Filler) revalidate(ctx context.Context, r *Request, entry *cache.Entry,
 	if plan.Why == "request" {
 		fwd = "request"
 	}
-	mayStale := plan.Verdict.OnError(policy.Rule, false)
+	mayStale := plan.Verdict.OnError(policy.Rule, false) && !entry.Edited
 	if r.Method == http.MethodHead {
 		return f.confirmByHead(ctx, r, entry, plan, policy)
 	}

@@ -25,6 +25,9 @@ func (f *Filler) forward(ctx context.Context, r *Request, policy Policy, fwd str
 	if fwd == "bypass" && freshness.ParseRequest(r.Header).OnlyIfCached {
 		return nil, ErrOnlyIfCached
 	}
+	if f.ctx.Err() != nil { // what AfterFunc does comes a moment later
+		return nil, ErrStopping
+	}
 	ctx, stop := context.WithCancelCause(ctx)
 	detach := context.AfterFunc(f.ctx, func() { stop(ErrStopping) })
 	resp, err := f.send(ctx, r, policy)

@@ -28,6 +28,9 @@ type Plan struct {
 // further use, whatever lifetime, class or leave to serve it stale it came with (RFC 9111 section 4.4).
 func judge(m *cache.Meta, adopted bool, rule freshness.Rule, now time.Time) freshness.Verdict {
 	v := freshness.Judge(m, rule, now)
+	if adopted {
+		v.Fresh, v.Lifetime, v.By = false, 0, "adopted" // nobody has given it a lifetime
+	}
 	if m.Limit == 0 && !adopted {
 		v.Fresh, v.MustRevalidate = false, true
 	}
