@@ -65,6 +65,7 @@ func (g *Gateway) fail(w http.ResponseWriter, x *exchange, err error) {
 	}
 	h := w.Header()
 	x.outcome.Detail = p.Error
+	x.head = g.cfg.Now().Sub(x.start)
 	if p.Status == http.StatusGatewayTimeout {
 		x.outcome.Cache = fill.Offline
 	}
