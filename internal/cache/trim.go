@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"time"
 
@@ -16,7 +17,8 @@ import (
 const (
 	spared   = time.Minute          // an entry used more recently than this is not trimmed because the disk is filling up
 	held     = time.Second          // and than this not because of --cache-max-size, which a burst must not break for long
-	otherAge = 24 * time.Hour       // how long a negative entry or the like is kept on disk
+	otherAge = 24 * time.Hour       // how long a redirect or the like is kept on disk
+	noneAge  = 10 * time.Minute     // and a 404 or 410: a flood of questions for what is not there must not use the inodes up
 	tempAge  = time.Hour            // after which a leftover of WriteFile is one
 	lookFor  = 30 * time.Second     // between looks at the free space
 	barren   = 2 * time.Second      // after a trim that could not free enough, before a commit may ask for the next
@@ -161,9 +163,18 @@ func (t *Tree) walkAll(ctx context.Context, visit visit) error {
 func (t *Tree) expired(p place, st *unix.Stat_t, now time.Time) bool {
 	age := now.Sub(time.Unix(st.Ctim.Sec, st.Ctim.Nsec))
 	if strings.HasPrefix(string(p), otherDir+"/") {
-		return age > otherAge // its mtime is the origin's word, and may lie in the future
+		return age > otherAge || age > noneAge && t.negative(p) // its mtime is the origin's word, and may lie in the future
 	}
 	return strings.HasPrefix(p.base(), durable.TempPrefix) && age > tempAge
+}
+
+// negative says whether what lies at p tells that there is nothing. What it is worth is long over: it is never served stale.
+func (t *Tree) negative(p place) bool {
+	h, err := t.peek(p)
+	if err != nil || h.meta == nil {
+		return false
+	}
+	return h.meta.Status == http.StatusNotFound || h.meta.Status == http.StatusGone
 }
 
 // Trim removes the entries that were used least recently until the limits are kept, and returns the number of bytes freed. It goes
@@ -255,6 +266,9 @@ func (t *Tree) excess(s space, own int64) int64 {
 	var need int64
 	if t.MaxSize > 0 && own > t.MaxSize {
 		need = own - t.MaxSize + t.MaxSize/20 // some slack, or every commit would trim
+	}
+	if entries := t.usage.entries.Load(); entries > 0 { // in bytes of entries of middling size
+		need = max(need, s.inodeExcess(t.High, t.Low, entries)*(own/entries))
 	}
 	high, low := t.marks(s)
 	if s.used <= high {

@@ -170,6 +170,40 @@ func TestScanDropsWhatExpired(t *testing.T) {
 	}
 }
 
+func TestNegativeEntriesGoSoonerThanRedirects(t *testing.T) {
+	c := &clock{}
+	tree := open(t, Config{Now: c.now})
+	for path, status := range map[string]int{"/missing": 404, "/gone": 410, "/moved": 301} {
+		m := meta()
+		m.Status = status
+		putMeta(t, tree, path, "no", m)
+	}
+	c.advance(time.Hour)
+	must(t, tree.scan(t.Context()))
+	if get(t, tree, "/missing") != "-" || get(t, tree, "/gone") != "-" || get(t, tree, "/moved") != "no" {
+		t.Errorf("an hour later: 404 %q, 410 %q, 301 %q", get(t, tree, "/missing"), get(t, tree, "/gone"), get(t, tree, "/moved"))
+	}
+}
+
+func TestLimitsOfInodes(t *testing.T) {
+	for _, c := range []struct {
+		claim string
+		s     space
+		own   int64
+		want  int64
+	}{
+		{"plenty of inodes", space{inodes: 1000, inodesFree: 500}, 400, 0},
+		{"above the high mark down to the low one", space{inodes: 1000, inodesFree: 150}, 800, 100},
+		{"other people's files cannot be trimmed away", space{inodes: 1000, inodesFree: 150}, 50, 0},
+		{"but a reserve is kept", space{inodes: 1000, inodesFree: 10}, 30, 30},
+		{"a file system without a number of inodes", space{}, 1000, 0},
+	} {
+		if got := c.s.inodeExcess(80, 75, c.own); got != c.want {
+			t.Errorf("%s: %d entries have to go, want %d", c.claim, got, c.want)
+		}
+	}
+}
+
 func TestAfterALossOfPowerNothingTornIsServed(t *testing.T) {
 	dir := t.TempDir()
 	tree := open(t, Config{Dir: dir})

@@ -61,7 +61,10 @@ func (t *Tree) wakeRun() {
 }
 
 // space is what the file system has.
-type space struct{ total, used, free int64 }
+type space struct {
+	total, used, free  int64 // bytes
+	inodes, inodesFree int64 // 0 inodes: the file system makes them as it needs them
+}
 
 func (t *Tree) space() (space, error) {
 	st, err := t.root.Statfs()
@@ -79,6 +82,7 @@ func spaceOf(st *unix.Statfs_t) space {
 	blocks := func(n uint64) int64 { return int64(min(n, math.MaxInt64/uint64(max(size, 1)))) * size }
 	s := space{used: blocks(st.Blocks - st.Bfree), free: blocks(st.Bavail)}
 	s.total = s.used + s.free // as df counts: what only root may use is not there
+	s.inodes, s.inodesFree = int64(min(st.Files, math.MaxInt64)), int64(min(st.Ffree, math.MaxInt64))
 	return s
 }
 
@@ -91,6 +95,19 @@ func (t *Tree) marks(s space) (high, low int64) {
 	high = min(s.total/100*int64(t.High), s.total-s.reserve()-s.reserve()/4)
 	low = min(s.total/100*int64(t.Low), high-s.reserve()/4)
 	return high, max(0, low)
+}
+
+// inodeExcess is how many of our own entries have to go because the file system runs out of inodes, by the same marks as for bytes.
+func (s space) inodeExcess(high, low int, own int64) int64 {
+	used := s.inodes - s.inodesFree
+	if s.inodes == 0 || used <= s.inodes/100*int64(high) {
+		return 0
+	}
+	over := used - s.inodes/100*int64(low)
+	if over > own { // most are other people's: only a reserve is kept
+		over = min(own, s.inodes/20-s.inodesFree)
+	}
+	return max(0, over)
 }
 
 // Free is the number of bytes that may be stored before the store refuses more.
@@ -129,7 +146,7 @@ func (t *Tree) roomFor(n int64) error {
 	if err != nil {
 		return because(err)
 	}
-	if high, _ := t.marks(s); s.used > high {
+	if high, _ := t.marks(s); s.used > high || s.inodeExcess(t.High, t.Low, t.usage.entries.Load()) > 0 {
 		t.wakeRun()
 	}
 	if left := s.free - t.usage.reserved.Load() - n; left < s.reserve() {
