@@ -19,7 +19,7 @@ command -v apt-get >/dev/null || die "this is no Debian; install by hand what th
 [[ $(id -u) -eq 0 ]] || die "run as root: apt-get install ${missing[*]}"
 
 # Two runs at once must not take each other's policy for the machine's own.
-exec 9>/run/lock/zcache-deps.lock
+exec 9</run/lock
 flock 9
 
 # A freshly installed nginx would be started and take port 80; exit 101 tells the packages to leave their daemons alone.
