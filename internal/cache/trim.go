@@ -168,7 +168,7 @@ func (t *Tree) expired(p place, st *unix.Stat_t, now time.Time) bool {
 	return strings.HasPrefix(p.base(), durable.TempPrefix) && age > tempAge
 }
 
-// negative says whether what lies at p tells that there is nothing. What it is worth is long over: it is never served stale.
+// negative says whether what lies at p tells that there is nothing. Forgetting it early costs a question to the origin, no more.
 func (t *Tree) negative(p place) bool {
 	h, err := t.peek(p)
 	if err != nil || h.meta == nil {

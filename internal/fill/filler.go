@@ -223,7 +223,7 @@ func (f *Filler) revalidate(ctx context.Context, r *Request, entry *cache.Entry,
 	if plan.Why == "request" {
 		fwd = "request"
 	}
-	mayStale := plan.Verdict.OnError(policy.Rule, false) && !entry.Edited
+	mayStale := plan.Verdict.OnError(policy.Rule, false) && mayStandIn(r.Header, entry)
 	if r.Method == http.MethodHead {
 		return f.confirmByHead(ctx, r, entry, plan, policy)
 	}
@@ -315,6 +315,9 @@ func (f *Filler) settle(ctx context.Context, r *Request, fl *flight, leads bool,
 		}
 		return f.alone(ctx, r, policy, fwd)
 	case confirmed:
+		if !leads && fl.lone {
+			return f.alone(ctx, r, policy, fwd)
+		}
 		// It was confirmed for those who held it; this request came by when it was not, or holds another.
 		if entry, err := f.store.Open(r.Key, r.Header); err == nil {
 			v := judge(entry.Meta, entry.Adopted, policy.Rule, f.cfg.Now())

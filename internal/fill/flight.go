@@ -74,6 +74,7 @@ type flight struct {
 	meta    *cache.Meta
 	draft   cache.Draft
 	held    *cache.Meta // what was confirmed
+	lone    bool        // and only to the client that leads
 	status  int         // of the origin's answer, when it answered
 	err     error
 	detail  string // why the answer was passed on
@@ -182,7 +183,7 @@ func (f *Filler) decide(fl *flight, outcome result) {
 	}
 	f.mu.Lock()
 	switch {
-	case outcome == passed && fl.shared:
+	case (outcome == passed || fl.lone) && fl.shared:
 		if len(f.passing) > 4096 {
 			clear(f.passing)
 		}
@@ -277,7 +278,7 @@ func (fl *flight) landed(ctx context.Context) error {
 
 // suits says that what came of the flight is of use to a request that did not start it.
 func (fl *flight) suits(r *Request) bool {
-	return fl.outcome != passed && (fl.outcome != filling || fl.meta.Selects(r.Header))
+	return fl.outcome != passed && !fl.lone && (fl.outcome != filling || fl.meta.Selects(r.Header))
 }
 
 // result may be called once head is closed.

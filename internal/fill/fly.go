@@ -39,14 +39,14 @@ func (f *Filler) fly(fl *flight) {
 		fl.meta, fl.held = entry.Meta, entry.Meta
 		f.decide(fl, confirmed)
 		return
-	case entry.Adopted:
+	case entry.Adopted && !unproven(fl.header, entry):
 		if done := f.confirmAdopted(fl, entry); done {
 			return
 		}
 	}
 	h := held{entry: entry}
 	var condition http.Header
-	if entry != nil && !entry.Adopted { // an adopted one is fetched anew; while that lasts the file stays as it is
+	if entry != nil && !entry.Adopted && !unproven(fl.header, entry) { // else it is fetched anew; while that lasts the file stays as it is
 		condition = freshness.Condition(entry.Meta, fl.policy.Rule)
 		h.conditional = condition != nil
 	}
@@ -127,7 +127,7 @@ func (f *Filler) receive(fl *flight, got *fetched, h held) (again bool, err erro
 		f.fail(fl, 0, fmt.Errorf("get %s: %w: status %d was not asked for", got.url, ErrUnreachable, resp.StatusCode))
 		return false, nil
 	case (resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests) && h.entry != nil:
-		if judge(h.entry.Meta, h.entry.Adopted, fl.policy.Rule, f.cfg.Now()).OnError(fl.policy.Rule, true) {
+		if mayStandIn(fl.header, h.entry) && judge(h.entry.Meta, h.entry.Adopted, fl.policy.Rule, f.cfg.Now()).OnError(fl.policy.Rule, true) {
 			resp.Body.Close()
 			f.fail(fl, resp.StatusCode, fmt.Errorf("get %s: status %d", got.url, resp.StatusCode))
 			return false, nil
@@ -188,8 +188,8 @@ func (f *Filler) remove(key cache.Key) {
 
 // confirm freshens the entry and says so. An entry that cannot be freshened on disk is confirmed all the same.
 func (f *Filler) confirm(fl *flight, entry *cache.Entry, m *cache.Meta) {
-	f.freshen(entry, m, &fl.trip)
-	if pin, ok := clientPin(fl.header); ok && m.Status == http.StatusOK && pin != m.SHA256 && m.SHA256 != [32]byte{} {
+	fl.lone = !f.freshen(entry, m, &fl.trip)
+	if pin, ok := clientPin(fl.header); ok && m.Status == http.StatusOK && pin != m.SHA256 {
 		// The origin stands by the body that is held: it has no other for this client.
 		f.fail(fl, 0, fmt.Errorf("get %s: %w: sha-256 is %x, the client says %x", fl.key, ErrDigest, m.SHA256, pin))
 		return
@@ -198,15 +198,16 @@ func (f *Filler) confirm(fl *flight, entry *cache.Entry, m *cache.Meta) {
 	f.decide(fl, confirmed)
 }
 
-// freshen writes what a confirmation made of an entry's Meta. One that may not be shared, by what it says or by who asked, is for that client alone:
-// written, it would hand a cookie or a private answer to everybody.
-func (f *Filler) freshen(entry *cache.Entry, m *cache.Meta, t *trip) {
+// freshen writes what a confirmation made of an entry's Meta, and says whether others may have it. What may not be shared, by what it says or by who
+// asked, is for that client alone: written, it would hand a cookie or a private answer to everybody.
+func (f *Filler) freshen(entry *cache.Entry, m *cache.Meta, t *trip) (shared bool) {
 	if ok, _ := freshness.Storable(t.header, false, m.Status, m.Header, t.policy.Rule); !ok {
-		return
+		return false
 	}
 	if err := f.store.Freshen(entry, m); err != nil {
 		f.log.Warn("freshen entry", "key", t.key.String(), "error", err)
 	}
+	return true
 }
 
 func (f *Filler) fail(fl *flight, status int, err error) {
@@ -260,7 +261,7 @@ func (f *Filler) confirmAdopted(fl *flight, entry *cache.Entry) (done bool) {
 	}
 	got.resp.Body.Close()
 	fl.status = got.resp.StatusCode
-	if got.resp.StatusCode >= 500 || got.resp.StatusCode == http.StatusTooManyRequests {
+	if (got.resp.StatusCode >= 500 || got.resp.StatusCode == http.StatusTooManyRequests) && !entry.Edited {
 		f.fail(fl, got.resp.StatusCode, fmt.Errorf("head %s: status %d", got.url, got.resp.StatusCode))
 		return true
 	}

@@ -173,7 +173,7 @@ func (f *Filler) Invalidate(key cache.Key, header http.Header) {
 func (f *Filler) confirmByHead(ctx context.Context, r *Request, entry *cache.Entry, plan Plan, policy Policy) (*Answer, error) {
 	asked := f.cfg.Now()
 	short := f.cfg.Skip(ctx)
-	if plan.Verdict.OnError(policy.Rule, false) {
+	if plan.Verdict.OnError(policy.Rule, false) && !entry.Edited {
 		var cancel context.CancelFunc
 		short, cancel = context.WithTimeout(short, f.cfg.FirstByte)
 		defer cancel()
@@ -184,7 +184,7 @@ func (f *Filler) confirmByHead(ctx context.Context, r *Request, entry *cache.Ent
 		return nil, ctx.Err()
 	}
 	bad := err == nil && (got.resp.StatusCode >= 500 || got.resp.StatusCode == http.StatusTooManyRequests)
-	if (err != nil || bad) && plan.Verdict.OnError(policy.Rule, err == nil) {
+	if (err != nil || bad) && !entry.Edited && plan.Verdict.OnError(policy.Rule, err == nil) {
 		a := f.fromEntry(entry, entry.Meta, r, plan.Verdict)
 		a.Outcome.Cache, a.Outcome.Hit, a.Outcome.Fwd = Stale, true, "stale"
 		if bad {
@@ -194,6 +194,9 @@ func (f *Filler) confirmByHead(ctx context.Context, r *Request, entry *cache.Ent
 		return a, nil
 	}
 	if err != nil {
+		if entry.Meta.Status == http.StatusOK && errors.Is(err, ErrUnreachable) {
+			err = fmt.Errorf("%w: %w", ErrNotConfirmed, err)
+		}
 		entry.Close()
 		return nil, err
 	}

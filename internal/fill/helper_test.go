@@ -58,6 +58,7 @@ func (d dated) RoundTrip(r *http.Request) (*http.Response, error) {
 type rig struct {
 	t      *testing.T
 	o      *origintest.Origin
+	second *origintest.Origin // the hub's next upstream; nil without one
 	tree   *cache.Tree
 	store  cache.Store // what the Filler works with
 	f      *Filler
@@ -93,13 +94,21 @@ func (g *rig) start() {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	g.tr, err = origin.New(origin.Config{Hubs: []origin.Hub{{Name: "h", Upstreams: []*url.URL{u}}}, AllowHosts: []string{"127.0.0.1/32"}})
+	upstreams := []*url.URL{u}
+	if g.second != nil {
+		next, err := url.Parse(g.second.URL)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		upstreams = append(upstreams, next)
+	}
+	g.tr, err = origin.New(origin.Config{Hubs: []origin.Hub{{Name: "h", Upstreams: upstreams}}, AllowHosts: []string{"127.0.0.1/32"}})
 	if err != nil {
 		g.t.Fatal(err)
 	}
 	tr := g.tr
 	f := New(Config{
-		Store: g.store, Origin: dated{tr, g.clock}, Now: g.clock.Now, FirstByte: g.first, Skip: origin.WithSkipOpen,
+		Store: g.store, Origin: dated{tr, g.clock}, Now: g.clock.Now, FirstByte: g.first, Skip: origin.WithSkipOpen, Avoid: origin.WithAvoid,
 		Policy: func(cache.Key) Policy { g.mu.Lock(); defer g.mu.Unlock(); return g.policy },
 		KeyOf: func(hub string, u *url.URL) (cache.Key, bool) {
 			path, ok := tr.UnderHub(hub, u)

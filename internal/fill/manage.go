@@ -33,7 +33,8 @@ func (f *Filler) refresh(r *Request, policy Policy, after time.Time) {
 // plain drops what would keep a refresh from being shared.
 func plain(h http.Header) http.Header {
 	out := h.Clone()
-	for _, name := range []string{"Authorization", "Cookie", "Cache-Control", "Pragma"} {
+	// A digest that the client wants is that of what is held: what takes its place has another.
+	for _, name := range []string{"Authorization", "Cookie", "Cache-Control", "Pragma", "Repr-Digest", "X-Checksum-Sha256"} {
 		out.Del(name)
 	}
 	for _, name := range conditionals {
@@ -189,6 +190,9 @@ func (f *Filler) Explain(r *Request) (Explanation, error) {
 	defer entry.Close()
 	x.Held, x.Adopted, x.Meta = true, entry.Adopted, entry.Meta
 	x.Plan = Decide(entry.Meta, entry.Adopted, freshness.ParseRequest(r.Header), policy.Rule, f.cfg.Now())
+	if entry.Edited && policy.Offline {
+		x.Plan.Action = Refuse
+	}
 	switch x.Plan.Action {
 	case Serve:
 		x.Next = "serves the copy without asking the upstream"

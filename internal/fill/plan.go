@@ -1,6 +1,7 @@
 package fill
 
 import (
+	"net/http"
 	"time"
 
 	"zcache/internal/cache"
@@ -77,4 +78,15 @@ func Decide(m *cache.Meta, adopted bool, request freshness.Request, rule freshne
 		p.Action, p.Why = Revalidate, why
 	}
 	return p
+}
+
+// unproven says that the client wants a digest and that of the held body is not known. The origin's word cannot make up for it.
+func unproven(h http.Header, entry *cache.Entry) bool {
+	_, pinned := clientPin(h)
+	return pinned && entry.Meta.Status == http.StatusOK && entry.Meta.SHA256 == [32]byte{}
+}
+
+// mayStandIn says that the entry is something that a client may get without the origin's word at all.
+func mayStandIn(h http.Header, entry *cache.Entry) bool {
+	return !entry.Edited && !unproven(h, entry)
 }

@@ -296,3 +296,28 @@ func TestAnAvoidedUpstreamIsNotAsked(t *testing.T) {
 		t.Errorf("all avoided: %v, want ErrUnavailable", err)
 	}
 }
+
+func TestA404IsNotBelievedWhileAnotherUpstreamIsAvoidedAndACopyIsHeld(t *testing.T) {
+	a, b := origintest.New(t), origintest.New(t)
+	a.File("/x", origintest.Text("page"))
+	tr := newTransport(t, Config{Hubs: []Hub{hubOf(t, a.URL, b.URL)}})
+	avoid := WithAvoid(t.Context(), []string{a.URL + "/x"})
+	code, _, err := do(tr, hubRequest(WithSkipOpen(avoid), http.MethodGet, "/x"))
+	if !errors.Is(err, ErrUnavailable) {
+		t.Errorf("with a copy: %d, %v, want ErrUnavailable", code, err)
+	}
+	if code, _, err := do(tr, hubRequest(avoid, http.MethodGet, "/x")); code != http.StatusNotFound || err != nil {
+		t.Errorf("without one: %d, %v, want 404", code, err)
+	}
+}
+
+func TestAnUpstreamBesideTheAvoidedOneOnItsHostIsAsked(t *testing.T) {
+	o := origintest.New(t)
+	o.File("/pub/x", origintest.Text("page"))
+	o.File("/x", origintest.Text("file"))
+	tr := newTransport(t, Config{Hubs: []Hub{hubOf(t, o.URL+"/pub", o.URL)}})
+	code, body, err := do(tr, hubRequest(WithAvoid(t.Context(), []string{o.URL + "/pub/x"}), http.MethodGet, "/x"))
+	if code != http.StatusOK || string(body) != "file" || err != nil {
+		t.Errorf("%d %q, %v, want what the other one has", code, body, err)
+	}
+}

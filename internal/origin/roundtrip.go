@@ -29,13 +29,10 @@ func WithAvoid(ctx context.Context, urls []string) context.Context {
 	return context.WithValue(ctx, avoidKey{}, urls)
 }
 
-// avoided says that the caller has had enough of the upstream.
-func avoided(ctx context.Context, u *upstream) bool {
+// avoided says that the caller has had enough of the upstream. Its whole URL counts: another upstream may lie above or below it on the same host.
+func avoided(ctx context.Context, u *upstream, path string) bool {
 	urls, _ := ctx.Value(avoidKey{}).([]string)
-	return slices.ContainsFunc(urls, func(url string) bool {
-		rest, ok := strings.CutPrefix(url, u.scheme+"://"+u.host+u.base)
-		return ok && strings.HasPrefix(rest, "/")
-	})
+	return slices.Contains(urls, target{u.scheme, u.host, u.base + path, "", false}.name())
 }
 
 // RoundTrip sends one request, as the package comment says. Response.Request.URL is the URL that answered.
@@ -119,7 +116,8 @@ type call struct {
 func (c *call) run() (*http.Response, error) {
 	var last []*upstream
 	for _, u := range c.hub.ranked(c.t.conf.Now()) {
-		if avoided(c.req.Context(), u) {
+		if avoided(c.req.Context(), u, c.req.URL.Opaque) {
+			c.skipped = true // another's 404 must not take the copy away while this one cannot be asked
 			continue
 		}
 		probe, ok := u.health.enter(c.t.conf.Now())
@@ -132,7 +130,7 @@ func (c *call) run() (*http.Response, error) {
 		}
 	}
 	if c.skipOpen {
-		c.skipped = len(last) > 0
+		c.skipped = c.skipped || len(last) > 0
 		return c.finish()
 	}
 	for _, u := range last {

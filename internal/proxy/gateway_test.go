@@ -375,7 +375,7 @@ func TestLogAndMetrics(t *testing.T) {
 	if l := logged[1]; l["cache_hit"] != true || l["hub"] != "a" || l["path"] != "/a/x" || l["bytes_sent"] != 4.0 || l["x_cache"] != "HIT" {
 		t.Errorf("the hit's line is %v", l)
 	}
-	all := g.logs.b.String()
+	all := g.logs.String()
 	for _, s := range []string{secret, "hunter2", "hunter3"} {
 		if strings.Contains(all, s) {
 			t.Errorf("the log holds %s", s)

@@ -58,6 +58,12 @@ func (l *lines) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 // requests are the log lines of requests so far.
 func (l *lines) requests() (all []map[string]any) {
 	l.mu.Lock()

@@ -210,7 +210,8 @@ func (f *failure) Error() string { return f.detail }
 
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
-		return // nobody is there to read it
+		w.WriteHeader(499) // the client has left, or shut its side: then it would take an empty 200 from net/http for the answer
+		return
 	}
 	f := &failure{http.StatusInternalServerError, "internal", err.Error()}
 	if s.cfg.Guard.Allow(s.cfg.Guard.Identify(r), auth.Observe) != nil {
