@@ -407,6 +407,12 @@ func TestResolve(t *testing.T) {
 	if _, err := g.g.Resolve("http://x.example/y", "self"); !errors.Is(err, errNoHub) {
 		t.Errorf("Resolve of a foreign URL = %v", err)
 	}
+	for raw, want := range map[string]string{"http://localhost:3142/y": "/root/y", "http://[::1]:3142/a/x": "/a/x", "http://localhost:1/y": ""} {
+		key, err := g.g.Resolve(raw, "127.0.0.1:3142")
+		if want == "" && err == nil || want != "" && (err != nil || key.String() != want) {
+			t.Errorf("Resolve(%q) at 127.0.0.1:3142 = %s, %v, want %q", raw, key, err, want)
+		}
+	}
 }
 
 func TestInterimResponses(t *testing.T) {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"maps"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -30,7 +31,7 @@ func (g *Gateway) Resolve(raw, self string) (cache.Key, error) {
 			return key, nil
 		}
 		host = bareHost(u.Host)
-		ours := strings.EqualFold(u.Host, self) // the port too: another one is another server
+		ours := strings.EqualFold(u.Host, self) || sameLoopback(u.Host, self) // the port too: another one is another server
 		switch web := u.Scheme == "http" || u.Scheme == "https"; {
 		case !web || table.byHost[host] == nil && !ours && (host != table.public || host == ""):
 			return cache.Key{}, fmt.Errorf("%w: %s", errNoHub, raw)
@@ -69,4 +70,15 @@ func (g *Gateway) under(table *table, u *url.URL) (best cache.Key, found bool) {
 		}
 	}
 	return best, found
+}
+
+// sameLoopback says that two Host fields are names of one listener on this machine's loopback.
+func sameLoopback(a, b string) bool {
+	loopback := map[string]bool{"localhost": true, "127.0.0.1": true, "::1": true}
+	if !loopback[bareHost(a)] || !loopback[bareHost(b)] {
+		return false
+	}
+	_, pa, _ := net.SplitHostPort(a)
+	_, pb, _ := net.SplitHostPort(b)
+	return pa == pb
 }
