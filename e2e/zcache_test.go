@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -215,12 +216,18 @@ func (z *zcache) noEntry(hub, path string) {
 	}
 }
 
+// given are the addresses that were handed out: whoever got one may not listen there yet, or not at the moment.
+var given sync.Map
+
 // freeAddr picks a loopback port below the kernel's ephemeral range, where no outgoing connection of a test can take it
 // while a process is down between two starts.
 func freeAddr(t testing.TB) string {
 	t.Helper()
 	for range 100 {
 		addr := "127.0.0.1:" + strconv.Itoa(20000+rand.IntN(12000))
+		if _, taken := given.LoadOrStore(addr, true); taken {
+			continue
+		}
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
 			continue
