@@ -16,7 +16,7 @@ import (
 func TestRouting(t *testing.T) {
 	hubs := []Hub{
 		{Name: "a", Mount: "/a/"}, {Name: "ab", Mount: "/a/b/"}, {Name: "tilde", Mount: "/~x/"},
-		{Name: "deb", Hosts: []string{"deb.lab"}}, {Name: "root", Mount: "/"},
+		{Name: "deb", Hosts: []string{"deb.lab"}}, {Name: "top", Mount: "/"},
 	}
 	g := newRig(t, hubs...)
 	echo := func(w http.ResponseWriter, r *http.Request) {
@@ -211,7 +211,7 @@ func TestHeaderOfTheRequestCannotChangeTheAnswer(t *testing.T) {
 }
 
 func TestActiveContentIsSandboxed(t *testing.T) {
-	g := newRig(t, Hub{Name: "root", Mount: "/"}, Hub{Name: "live", Mount: "/live/", Active: true})
+	g := newRig(t, Hub{Name: "top", Mount: "/"}, Hub{Name: "live", Mount: "/live/", Active: true})
 	for _, tt := range []struct {
 		kind []string
 		want bool
@@ -258,7 +258,7 @@ func TestActiveContentIsSandboxed(t *testing.T) {
 }
 
 func TestRedirectsInTheClientsURLSpace(t *testing.T) {
-	g := newRig(t, Hub{Name: "a", Mount: "/m/"}, Hub{Name: "h", Hosts: []string{"h.lab"}}, Hub{Name: "root", Mount: "/"})
+	g := newRig(t, Hub{Name: "a", Mount: "/m/"}, Hub{Name: "h", Hosts: []string{"h.lab"}}, Hub{Name: "top", Mount: "/"})
 	here := g.o.URL
 	for _, tt := range []struct {
 		name, ask, host, path string // path: what the origin is asked
@@ -393,10 +393,10 @@ func TestLogAndMetrics(t *testing.T) {
 }
 
 func TestResolve(t *testing.T) {
-	g := newRig(t, Hub{Name: "a", Mount: "/a/"}, Hub{Name: "h", Hosts: []string{"h.lab"}}, Hub{Name: "root", Mount: "/"})
+	g := newRig(t, Hub{Name: "a", Mount: "/a/"}, Hub{Name: "h", Hosts: []string{"h.lab"}}, Hub{Name: "top", Mount: "/"})
 	for _, tt := range []struct{ raw, want string }{
 		{"/a/x", "/a/x"}, {"/%61/x?q", "/a/x?q"}, {"//h.lab/x", "/h/x"}, {"http://h.lab/x", "/h/x"}, {g.o.URL + "/a/x", "/a/x"},
-		{"http://cache.lab/y", "/root/y"}, {"http://self.lab:3142/y", "/root/y"},
+		{"http://cache.lab/y", "/top/y"}, {"http://self.lab:3142/y", "/top/y"},
 		{"http://x.example/y", ""}, {"http://self.lab:1/y", ""}, {"ftp://self.lab:3142/y", ""}, {"/a", "/a/"}, {"/a/../b", ""}, {"nonsense", ""}, {"/a#b", ""},
 	} {
 		key, err := g.g.Resolve(tt.raw, "self.lab:3142")
@@ -407,7 +407,7 @@ func TestResolve(t *testing.T) {
 	if _, err := g.g.Resolve("http://x.example/y", "self"); !errors.Is(err, errNoHub) {
 		t.Errorf("Resolve of a foreign URL = %v", err)
 	}
-	for raw, want := range map[string]string{"http://localhost:3142/y": "/root/y", "http://[::1]:3142/a/x": "/a/x", "http://localhost:1/y": ""} {
+	for raw, want := range map[string]string{"http://localhost:3142/y": "/top/y", "http://[::1]:3142/a/x": "/a/x", "http://localhost:1/y": ""} {
 		key, err := g.g.Resolve(raw, "127.0.0.1:3142")
 		if want == "" && err == nil || want != "" && (err != nil || key.String() != want) {
 			t.Errorf("Resolve(%q) at 127.0.0.1:3142 = %s, %v, want %q", raw, key, err, want)

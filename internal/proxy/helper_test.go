@@ -77,18 +77,18 @@ func (l *lines) requests() (all []map[string]any) {
 	return all
 }
 
-// newRig serves these hubs; each has the one origin as its upstream, under the path /<name> unless it is called "root".
+// newRig serves these hubs; each has the one origin as its upstream, under the path /<name> unless it is called "top".
 func newRig(t *testing.T, hubs ...Hub) *rig {
 	t.Helper()
 	g := &rig{t: t, o: origintest.New(t), logs: &lines{}, reg: prometheus.NewRegistry()}
 	g.policy = fill.Policy{Rule: freshness.Rule{NegativeTTL: 15 * time.Second}, Follow: true, Tries: 1, Backoff: time.Microsecond}
 	if len(hubs) == 0 {
-		hubs = []Hub{{Name: "root", Mount: "/"}}
+		hubs = []Hub{{Name: "top", Mount: "/"}}
 	}
 	var upstreams []origin.Hub
 	for _, h := range hubs {
 		base := g.o.URL
-		if h.Name != "root" {
+		if h.Name != "top" {
 			base += "/" + h.Name
 		}
 		u, err := url.Parse(base)
