@@ -228,6 +228,10 @@ func TestAHeldBodyThatWasCutByHandIsServedOnTheOriginsWordAlone(t *testing.T) {
 	t.Cleanup(func() { tree.Close() })
 	g.tree, g.store = tree, tree
 	g.start()
+	x, err := g.f.Explain(&Request{Key: g.key("/a"), Method: http.MethodGet, Header: http.Header{}})
+	if err != nil || !x.Held || !x.Adopted || !x.Edited {
+		t.Errorf("Explain = %+v, %v, want it held, adopted and edited", x, err)
+	}
 	g.o.Stop()
 	if r := g.get("/a"); r.err == nil {
 		t.Errorf("with the origin away: %d %q, want an error", r.status, r.body)

@@ -156,6 +156,7 @@ func (f *Filler) Flights() []FlightInfo {
 type Explanation struct {
 	Held    bool
 	Adopted bool
+	Edited  bool        // adopted, and not of the size that its Meta tells: never served on our word
 	Meta    *cache.Meta // nil when nothing is held
 	Plan    Plan
 	Next    string // what the next such request does, in a sentence
@@ -188,7 +189,7 @@ func (f *Filler) Explain(r *Request) (Explanation, error) {
 		return x, err
 	}
 	defer entry.Close()
-	x.Held, x.Adopted, x.Meta = true, entry.Adopted, entry.Meta
+	x.Held, x.Adopted, x.Edited, x.Meta = true, entry.Adopted, entry.Edited, entry.Meta
 	x.Plan = Decide(entry.Meta, entry.Adopted, freshness.ParseRequest(r.Header), policy.Rule, f.cfg.Now())
 	if entry.Edited && policy.Offline {
 		x.Plan.Action = Refuse

@@ -208,7 +208,11 @@ func (g *rig) get(path string, header ...string) reply {
 
 // idle returns when no fill is under way.
 func (g *rig) idle() {
-	for deadline := time.Now().Add(20 * time.Second); len(g.f.Flights()) > 0 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	g.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); len(g.f.Flights()) > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			g.t.Fatalf("fills that do not end: %+v", g.f.Flights())
+		}
 	}
 }
 

@@ -216,7 +216,7 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
 		until, since, confirmed := second(verdict.Until(now)), second(m.Stored), second(m.Received)
 		age, lifetime := int64(verdict.Age/time.Second), int64(verdict.Lifetime/time.Second)
 		v.Status, v.Size, v.ETag, v.Modified = m.Status, &m.Size, m.Header.Get("Etag"), m.Header.Get("Last-Modified")
-		v.Fresh, v.Rule, v.MayStale = verdict.Fresh && !x.Adopted, verdict.By, verdict.OnError(policy.Rule, false)
+		v.Fresh, v.Rule, v.MayStale = verdict.Fresh && !x.Adopted, verdict.By, verdict.OnError(policy.Rule, false) && !x.Edited
 		if !x.Adopted {
 			v.FreshUntil, v.HeldSince, v.Confirmed, v.Age, v.Lifetime = &until, &since, &confirmed, &age, &lifetime
 		}
