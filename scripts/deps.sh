@@ -2,7 +2,7 @@
 # Installs the Debian packages that the tests use, and with arguments those packages besides. Says nothing when all are there.
 set -euo pipefail
 
-packages=(nginx-light curl wget attr strace e2fsprogs mount util-linux "$@")
+packages=(nginx-light curl wget rclone lftp chromium attr strace e2fsprogs mount util-linux "$@")
 
 missing=()
 for p in "${packages[@]}"; do

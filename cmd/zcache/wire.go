@@ -18,6 +18,7 @@ import (
 	"zcache/internal/durable"
 	"zcache/internal/fill"
 	"zcache/internal/freshness"
+	"zcache/internal/listing"
 	"zcache/internal/origin"
 	"zcache/internal/proxy"
 	"zcache/internal/web"
@@ -81,14 +82,19 @@ func newInstance(cfg config.Config, log *slog.Logger, reload func() error) (*ins
 		Hubs:    in.hubInfo, Upstreams: func() any { return in.current.Load().origin.Status() }, UpstreamURL: in.upstream,
 		Reload: reload, Version: thisBuild(), Mode: cfg.Mode, Offline: cfg.Offline, Gatherer: in.registry, Logger: log,
 	}
+	wc.Public = cfg.PublicURL
 	if in.tree != nil {
-		wc.Store = in.tree
+		wc.Store, wc.Listing = in.tree, in.listing
 	}
 	in.web = web.NewServer(wc)
-	in.gateway = proxy.NewGateway(proxy.Config{
+	pc := proxy.Config{
 		Hubs: gatewayHubs(cfg), Public: cfg.PublicURL, Filler: in.filler, Guard: guard, Operations: in.web, Front: in.web.Front(),
-		KeyOf: in.keyOf, ID: in.id, Logger: log, Registerer: in.registry,
-	})
+		KeyOf: in.keyOf, ID: in.id, Logger: log, Registerer: in.registry, Browse: in.web.Browse, BrowsePolicy: web.BrowsePolicy(),
+	}
+	if in.tree != nil {
+		pc.Listings = in.tree
+	}
+	in.gateway = proxy.NewGateway(pc)
 	return in, nil
 }
 
@@ -202,9 +208,10 @@ func (in *instance) policy(key cache.Key) fill.Policy {
 	}
 	p := fill.Policy{
 		Rule: freshness.Rule{
-			NegativeTTL: h.NegativeTTL, HeuristicMax: h.HeuristicMax, Validation: validations[h.Validation],
+			NegativeTTL: h.NegativeTTL, HeuristicMax: h.HeuristicMax, ListingTTL: h.ListingTTL, Validation: validations[h.Validation],
 			StaleAlways: h.StaleAlways, Offline: s.cfg.Offline,
 		},
+		Local: h.Local(), Listings: h.Generic(),
 		OnMiss: onMisses[h.OnMiss], Verify: verifies[h.Verify], Follow: h.Redirects == config.RedirectsFollow, Tries: h.Retries, Backoff: firstPause,
 	}
 	if h.TTL != nil {
@@ -238,6 +245,20 @@ func (in *instance) upstream(key cache.Key) string {
 	return to
 }
 
+// listing is what is kept of a directory, and as of when.
+func (in *instance) listing(dir cache.Key) (l *listing.Listing, asOf time.Time, ok bool) {
+	e, err := in.tree.Open(dir, http.Header{"Accept": {proxy.AskListing}})
+	if err != nil {
+		return nil, asOf, false
+	}
+	defer e.Close()
+	if !e.Meta.Listing {
+		return nil, asOf, false
+	}
+	l, err = in.tree.Listing(e)
+	return l, e.Meta.Received, err == nil
+}
+
 func (in *instance) hubInfo() []web.HubInfo {
 	s := in.current.Load()
 	out := make([]web.HubInfo, 0, len(s.cfg.Hubs))
@@ -257,6 +278,7 @@ func gatewayHubs(cfg config.Config) []proxy.Hub {
 		}
 		out = append(out, proxy.Hub{
 			Name: h.Name, Mount: mount(h.Mount), Hosts: h.Hosts, Module: h.Module, Rollout: h.Rollout, Auth: mode, Active: h.Active,
+			Listings: h.Generic(), Local: h.Local(),
 		})
 	}
 	return out

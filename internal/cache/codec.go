@@ -41,6 +41,12 @@ func encode(m *Meta, key Key) ([]byte, error) {
 	if m.URL != "" {
 		b = fmt.Appendf(b, "url %s\n", oneLine(m.URL))
 	}
+	if m.Base != "" {
+		b = fmt.Appendf(b, "base %s\n", oneLine(m.Base))
+	}
+	if m.Listing {
+		b = append(b, "listing\n"...)
+	}
 	if !key.IsZero() {
 		b = fmt.Appendf(b, "key %s %s\n", key.hub, keyed(key))
 	}
@@ -152,6 +158,10 @@ func (r *record) line(line string) (err error) {
 		r.key, err = unkeyed(hub, rest)
 	case "limit":
 		m.Limit, err = time.ParseDuration(value)
+	case "base":
+		m.Base = value
+	case "listing":
+		m.Listing = true
 	case "provisional":
 		m.Provisional = true
 	case "vary":

@@ -264,6 +264,10 @@ func (d *draft) publish(meta *Meta) (*handle, error) {
 	now := t.Now()
 	m := *meta
 	m.Size, m.SHA256 = size, [32]byte(d.hash.Sum(nil))
+	list, err := t.recognise(d.key, &m, f)
+	if err != nil {
+		return nil, err
+	}
 	if m.Stored.IsZero() {
 		m.Stored = now
 	}
@@ -303,6 +307,9 @@ func (d *draft) publish(meta *Meta) (*handle, error) {
 	if err != nil {
 		mine.Close()
 		return nil, err
+	}
+	if list != nil {
+		t.writeSidecar(p, &m, list)
 	}
 	if t.Full {
 		t.syncDirs(p.dir(), anew)

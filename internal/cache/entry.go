@@ -2,6 +2,7 @@ package cache
 
 import (
 	"io"
+	"os"
 
 	"zcache/internal/durable"
 )
@@ -71,3 +72,6 @@ func (m *Meta) ETag() string { return m.Header.Get("Etag") }
 
 // LastModified is the response's Last-Modified field as the origin wrote it, or "".
 func (m *Meta) LastModified() string { return m.Header.Get("Last-Modified") }
+
+// FileBody is a Body of a file that lies elsewhere than in a Tree: its first size bytes. It takes f over.
+func FileBody(f *os.File, size int64) Body { return durable.NewFileBody(f, size) }

@@ -195,6 +195,9 @@ func (k Key) URL() *url.URL {
 // IsDir says whether the path ends in a slash.
 func (k Key) IsDir() bool { return strings.HasSuffix(k.path, "/") }
 
+// WithoutQuery is k with no query at all.
+func (k Key) WithoutQuery() Key { return Key{hub: k.hub, path: k.path} }
+
 // Parent is the directory that k lies in, without a query; the hub's root is its own parent.
 func (k Key) Parent() Key {
 	path := strings.TrimSuffix(k.path, "/")

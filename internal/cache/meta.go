@@ -16,6 +16,11 @@ type Meta struct {
 	SHA256   [32]byte
 	URL      string    // where the body came from: the first URL of a redirect chain, no userinfo
 	ModTime  time.Time // the mtime that the body was published with
+	// Base is the URL that links in the body are relative to; "" when that is URL.
+	Base string
+	// Listing says of a stored response that its body is a listing of the directory that its Key names. Of a draft it says that it may be one:
+	// Commit looks.
+	Listing bool
 	// Vary holds the request fields that selected this response: the names in its Vary field, canonical, with the values the
 	// request had. Empty when the response does not vary.
 	Vary http.Header

@@ -128,6 +128,11 @@ func (t *Tree) eachName(dir place, f func(name string) error) error {
 // loadMain opens the 200 response of key, or returns nil.
 func (t *Tree) loadMain(key Key) (*handle, error) {
 	p := mainPlace(key)
+	if at, ok := p.listed(); ok {
+		if h, err := t.loadOne(key, at); h != nil || err != nil && !errors.Is(err, errIsDir) {
+			return h, err
+		}
+	}
 	for range 3 {
 		h, err := t.loadOne(key, p)
 		if !errors.Is(err, errIsDir) {

@@ -9,10 +9,12 @@ import (
 
 // Names of ours in a tree of other people's. A URL that would collide with one is stored aside, as an odd one.
 const (
-	ownPrefix   = ".zcache"       // of every name of ours but contentName
-	ownDir      = ".zcache"       // at the root
-	contentName = "__content"     // the document /a, when a is a directory
-	indexName   = ".zcache-index" // the document /a/
+	ownPrefix   = ".zcache"              // of every name of ours but contentName
+	ownDir      = ".zcache"              // at the root
+	contentName = "__content"            // the document /a, when a is a directory
+	indexName   = ".zcache-index"        // the document /a/
+	listingName = ".zcache-listing.html" // the listing /a/ as the upstream sent it
+	sidecarName = ".zcache-listing.json" // the same in our own form
 
 	oddDir      = ownDir + "/odd"
 	otherDir    = ownDir + "/other"
@@ -46,6 +48,17 @@ func (p place) base() string { return string(p[strings.LastIndexByte(string(p), 
 
 // content is where the document of p lies when p is a directory.
 func (p place) content() place { return p + "/" + contentName }
+
+// index is where the document of the directory p lies, when that is no listing.
+func (p place) index() place { return p + "/" + indexName }
+
+// listed is where the listing lies that may be stored in place of the directory's document at p.
+func (p place) listed() (place, bool) {
+	if p[0] == '.' || p.base() != indexName {
+		return "", false
+	}
+	return p.dir() + "/" + listingName, true
+}
 
 // mainPlace is where the body of k lies, in a 200 response: at its own path where that can be, else aside.
 func mainPlace(k Key) place {
@@ -184,6 +197,8 @@ func keyAt(p place) (Key, bool) {
 		}
 	case indexName:
 		parts[last] = ""
+	case listingName:
+		parts[last], want = "", want.dir().index()
 	}
 	var b strings.Builder
 	for _, name := range parts {

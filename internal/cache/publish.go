@@ -52,22 +52,31 @@ func (t *Tree) target(key Key, m *Meta) (place, error) {
 	if m.Status != http.StatusOK {
 		return asidePlace(otherDir, key), nil
 	}
-	if len(m.Vary) == 0 {
-		return mainPlace(key), nil
+	main := mainPlace(key)
+	if p, ok := main.listed(); ok && m.Listing {
+		main = p
 	}
-	main, err := t.peekMain(key)
+	if len(m.Vary) == 0 {
+		return main, nil
+	}
+	held, err := t.peekMain(key)
 	if err != nil {
 		return "", err
 	}
-	if main != nil && len(main.meta.Vary) > 0 && selection(main.meta) != selection(m) {
+	if held != nil && len(held.meta.Vary) > 0 && selection(held.meta) != selection(m) {
 		return variantPlace(key, m), nil
 	}
-	return mainPlace(key), nil
+	return main, nil
 }
 
 // peekMain is what lies at key's main place, without its body, or nil.
 func (t *Tree) peekMain(key Key) (*handle, error) {
 	p := mainPlace(key)
+	if at, ok := p.listed(); ok {
+		if h, err := t.peek(at); err == nil || !absent(err) {
+			return h, err
+		}
+	}
 	h, err := t.peek(p)
 	if errors.Is(err, errIsDir) && p[0] != '.' && !key.IsDir() {
 		h, err = t.peek(p.content())
@@ -81,6 +90,13 @@ func (t *Tree) peekMain(key Key) (*handle, error) {
 // outdate removes what a 200 response at p makes pointless: the negative entry, and the variants that it outlives.
 func (t *Tree) outdate(key Key, m *Meta, p place) {
 	t.removeFile(asidePlace(otherDir, key))
+	if index := mainPlace(key); p.dir() == index.dir() { // a directory is a listing or a document, never both
+		if listed, ok := index.listed(); ok && p == listed {
+			t.removeFile(index)
+		} else if ok {
+			t.removeFile(listed)
+		}
+	}
 	dir := variantDir(key)
 	switch {
 	case len(m.Vary) == 0:
@@ -276,6 +292,9 @@ func (t *Tree) unlink(p place) (gone bool, err error) {
 		return false, err
 	}
 	t.clear(old)
+	if p.base() == listingName {
+		t.removeSidecar(p)
+	}
 	t.prune(p.dir())
 	return true, nil
 }

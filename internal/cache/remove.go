@@ -34,6 +34,9 @@ func (t *Tree) removeKey(key Key) (int, error) {
 	if p[0] != '.' && !key.IsDir() {
 		places = append(places, p.content())
 	}
+	if listed, ok := p.listed(); ok {
+		places = append(places, listed)
+	}
 	n, err := t.removeVariants(key)
 	for _, p := range places {
 		gone, rerr := t.unlink(p)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"zcache/internal/durable"
+	"zcache/internal/listing"
 )
 
 // What a caller can act on.
@@ -21,6 +22,8 @@ var (
 	ErrNoSpace = errors.New("no space for the body")
 	// ErrReadOnly says that the store cannot write at all.
 	ErrReadOnly = errors.New("store is read-only")
+	// ErrCutListing says that a listing ended early, and that the one which is held stays.
+	ErrCutListing = errors.New("listing is cut off")
 	// ErrTooNew says that the root was written by a newer version.
 	ErrTooNew = errors.New("root was written by a newer version")
 )
@@ -31,6 +34,8 @@ type Store interface {
 	// most recent one where several match, or ErrNotStored. A body without Meta, or one that was edited since, comes
 	// as an adopted Entry. The caller closes the Entry.
 	Open(key Key, request http.Header) (*Entry, error)
+	// Peek returns the Meta of key's 200 response without opening its body, or ErrNotStored. It is for looking at many: nothing is held.
+	Peek(key Key) (meta *Meta, adopted bool, err error)
 	// Create starts the draft of a new stored response. meta.Size is the length that the origin announced, or -1; space for
 	// it is reserved until the draft ends. ErrNoSpace and ErrReadOnly say that this response cannot be kept.
 	Create(key Key, meta *Meta) (Draft, error)
@@ -45,6 +50,11 @@ type Store interface {
 	// List calls yield for every stored response under key's directory (all of the hub when key is its root), in no
 	// particular order, until yield returns false.
 	List(ctx context.Context, under Key, yield func(Key, Info) bool) error
+	// Listing returns what an entry that is a listing tells, read from its sidecar or, without one, from its body.
+	Listing(entry *Entry) (*listing.Listing, error)
+	// Names calls yield for the names that lie directly under key's directory, dir for those that have something below them, until yield
+	// returns false. Names that stand for nothing that could be asked for are left out.
+	Names(dir Key, yield func(name string, dir bool) bool) error
 	// Remove removes all that is stored for key, its variants and drafts too, and with recursive all below it. It returns
 	// the number of stored responses removed.
 	Remove(key Key, recursive bool) (int, error)
@@ -74,7 +84,8 @@ type Draft interface {
 	// Sum is the SHA-256 of what was written so far, including what a resumed draft already held.
 	Sum() ([32]byte, error)
 	// Commit publishes body and meta by one rename; meta's Size and SHA256 are filled in from what was written. Readers see the end. The
-	// returned Entry is the published one.
+	// returned Entry is the published one. With meta.Listing the body is looked at: what is no listing is published as an ordinary document;
+	// one that is cut off does not replace a held listing (ErrCutListing).
 	Commit(meta *Meta) (*Entry, error)
 	// Discard removes the draft; readers get err.
 	Discard(err error)

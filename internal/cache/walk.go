@@ -83,5 +83,5 @@ func (t *Tree) walkDir(ctx context.Context, dir place, f visit, pending *[]place
 // stored says whether a regular file at p can be a stored response: not a sidecar, not a leftover of ours.
 func (p place) stored() bool {
 	base := p.base()
-	return !strings.HasPrefix(base, ownPrefix) || base == indexName
+	return !strings.HasPrefix(base, ownPrefix) || base == indexName || base == listingName
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path"
 	"strings"
 )
 
@@ -38,7 +39,7 @@ func upstreamHub(text string) (Hub, error) {
 		if err != nil {
 			return Hub{}, err
 		}
-		return Hub{Name: nameOfHost(u.Hostname()), Mount: "/", Upstreams: []*url.URL{u}}, nil
+		return Hub{Name: nameOfHost(placeOf(u)), Mount: "/", Upstreams: []*url.URL{u}}, nil
 	}
 	if _, err := parseName(name); err != nil {
 		return Hub{}, err
@@ -55,6 +56,14 @@ func upstreamHub(text string) (Hub, error) {
 		return Hub{}, errors.New("choose another name: " + err.Error())
 	}
 	return Hub{Name: name, Mount: mount, Upstreams: []*url.URL{u}}, nil
+}
+
+// placeOf is what tells one upstream from another in a word: its host, or the last name of a directory's path.
+func placeOf(u *url.URL) string {
+	if u.Scheme == "file" {
+		return path.Base(u.Path)
+	}
+	return u.Hostname()
 }
 
 // nameOfHost makes a hub name of a host.

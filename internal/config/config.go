@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -71,6 +72,7 @@ type Config struct {
 
 	onMiss       string // what hubs take unless they say otherwise
 	heuristicMax time.Duration
+	listingTTL   time.Duration
 	files        []string
 }
 
@@ -82,10 +84,10 @@ func (c Config) Files() []string { return c.files }
 // of every policy.
 type Hub struct {
 	Name      string
-	Mount     string   // "/kernel", "/" or, when only Hosts lead here, ""
-	Hosts     []string // lower case, without port and trailing dot
-	Upstreams []*url.URL
-	Builtin   bool // configured because nothing else was
+	Mount     string     // "/kernel", "/" or, when only Hosts lead here, ""
+	Hosts     []string   // lower case, without port and trailing dot
+	Upstreams []*url.URL // http, https, or file with an absolute, clean Path
+	Builtin   bool       // configured because nothing else was
 
 	Module  string // the key of the module, aliases resolved
 	Rollout string
@@ -93,7 +95,8 @@ type Hub struct {
 	TTL          *time.Duration // lifetime where the origin gives none; nil = judge by age
 	NegativeTTL  time.Duration  // of 404 and 410 without a lifetime of their own; 0 keeps none
 	HeuristicMax time.Duration
-	Validation   string // ValidationETag, ValidationLastModified, ValidationNever; empty = both validators
+	ListingTTL   time.Duration // how long a directory's listing is reused; 0 = never without asking
+	Validation   string        // ValidationETag, ValidationLastModified, ValidationNever; empty = both validators
 	Immutable    []string
 	Index        []string
 	Bypass       []string
@@ -113,6 +116,14 @@ type Hub struct {
 	RootCAs      *x509.CertPool
 	Certificates []tls.Certificate
 }
+
+// Local says whether every upstream of the hub is a directory of this machine.
+func (h *Hub) Local() bool {
+	return len(h.Upstreams) > 0 && !slices.ContainsFunc(h.Upstreams, func(u *url.URL) bool { return u.Scheme != "file" })
+}
+
+// Generic says whether the hub is handled as any tree of files, by no ecosystem's module.
+func (h *Hub) Generic() bool { return h.Module == ModuleLegacy || h.Rollout == RolloutLegacyOnly }
 
 // HasToken says whether Token will give a bearer token.
 func (h *Hub) HasToken() bool { return h.Bearer != "" || h.BearerFile != "" }

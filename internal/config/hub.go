@@ -69,6 +69,7 @@ var hubKeys = []hubKey{
 	}},
 	{name: "negative-ttl", set: assignHub(parseDuration, func(h *Hub) *time.Duration { return &h.NegativeTTL })},
 	{name: "heuristic-max", set: assignHub(parseDuration, func(h *Hub) *time.Duration { return &h.HeuristicMax })},
+	{name: "listing-ttl", set: assignHub(parseDuration, func(h *Hub) *time.Duration { return &h.ListingTTL })},
 	{name: "validation", also: []string{"validation-mode"}, set: assignHub(word(ValidationETag, ValidationLastModified, ValidationNever),
 		func(h *Hub) *string { return &h.Validation })},
 	{name: "immutable", list: true, set: globsOf(func(h *Hub) *[]string { return &h.Immutable })},
@@ -147,7 +148,7 @@ var hubNames = func() map[string]knownKey {
 
 // hubLater says whether the hub's key belongs to a later version.
 func hubLater(key string) bool {
-	return slices.Contains([]string{"mirror", "writable", "listingttl"}, fold(key))
+	return slices.Contains([]string{"mirror", "writable"}, fold(key))
 }
 
 var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,99}$`)
@@ -244,6 +245,7 @@ func (l *loader) hubs(c *Config) {
 func (l *loader) defaults(c *Config, h Hub) Hub {
 	h.Module, h.Rollout = ModuleLegacy, RolloutLegacyOnly
 	h.NegativeTTL, h.HeuristicMax, h.OnMiss = 15*time.Second, c.heuristicMax, c.onMiss
+	h.ListingTTL = c.listingTTL
 	h.Redirects, h.Verify, h.Retries = RedirectsFollow, VerifyTail, 3
 	return h
 }

@@ -95,6 +95,8 @@ var options = []option{
 		set: assign(parseBool, func(c *Config) *bool { return &c.Offline })},
 	{name: "on-miss", def: OnMissStream, arg: "WORD", usage: "stream, redirect or wait, for hubs that do not say",
 		set: assign(parseOnMiss, func(c *Config) *string { return &c.onMiss })},
+	{name: "listing-ttl", def: "1m", arg: "DURATION", usage: "how long a directory's listing is reused before its upstream is asked again",
+		set: assign(parseDuration, func(c *Config) *time.Duration { return &c.listingTTL })},
 	{name: "heuristic-max", def: "24h", arg: "DURATION", usage: "longest lifetime judged by age, where the origin gives none",
 		set: assign(parseDuration, func(c *Config) *time.Duration { return &c.heuristicMax })},
 	{name: "cache-max-size", def: "0", arg: "SIZE", usage: "trim the oldest used above this size, such as 500GB; 0 = no limit",
@@ -116,7 +118,7 @@ var options = []option{
 // later are settings that the contract names and this version does not have: they are refused with the reason, since a setting that is
 // taken and does nothing is worse than one that is refused.
 var later = []string{
-	"listing-ttl", "mirror-subtree", "mirror-min-interval", "mirror-parallel", "mirror-walks", "mirror-max-purge", "mirror-max-bytes",
+	"mirror-subtree", "mirror-min-interval", "mirror-parallel", "mirror-walks", "mirror-max-purge", "mirror-max-bytes",
 	"mirror-verify", "trash-ttl", "keep-versions", "proxy", "proxy-allow-client", "intercept-ca", "tls-cert", "tls-key", "auth-file",
 	"anonymous", "rate", "max-conns-per-client", "s3-endpoint", "s3-bucket", "s3-hit", "valkey", "notify",
 }

@@ -16,6 +16,7 @@ type Policy struct {
 	TTL          string   `json:"ttl,omitempty"`
 	NegativeTTL  string   `json:"negative_ttl"`
 	HeuristicMax string   `json:"heuristic_max"`
+	ListingTTL   string   `json:"listing_ttl"`
 	Validation   string   `json:"validation,omitempty"`
 	Immutable    []string `json:"immutable,omitempty"`
 	Index        []string `json:"index,omitempty"`
@@ -37,7 +38,7 @@ type Policy struct {
 func (h *Hub) Policy() Policy {
 	p := Policy{
 		Name: h.Name, Path: h.Mount, Hosts: h.Hosts, Module: h.Module, Rollout: h.Rollout,
-		NegativeTTL: h.NegativeTTL.String(), HeuristicMax: h.HeuristicMax.String(), Validation: h.Validation,
+		NegativeTTL: h.NegativeTTL.String(), HeuristicMax: h.HeuristicMax.String(), ListingTTL: h.ListingTTL.String(), Validation: h.Validation,
 		Immutable: h.Immutable, Index: h.Index, Bypass: h.Bypass, Redirects: h.Redirects, OnMiss: h.OnMiss,
 		Active: h.Active, Verify: h.Verify, Retries: h.Retries, Proxy: redacted(h.Proxy),
 		CA: h.RootCAs != nil, Certificate: len(h.Certificates) > 0, Builtin: h.Builtin,

@@ -204,7 +204,10 @@ func parseHost(s string) (string, error) {
 
 // parseUpstream accepts the URL of a tree. No message repeats the URL: it may hold a password.
 func parseUpstream(s string) (*url.URL, error) {
-	u, err := parseURL(s, "http", "https")
+	if isFileURL(s) {
+		return parseTree(s)
+	}
+	u, err := parseURL(s, "file", "http", "https")
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +234,7 @@ func parseURL(s string, schemes ...string) (*url.URL, error) {
 	scheme := strings.ToLower(u.Scheme)
 	switch {
 	case slices.Contains(schemes, scheme) && u.Opaque == "" && isHost(strings.TrimSuffix(u.Hostname(), ".")):
-	case scheme == "ftp" || scheme == "file":
+	case scheme == "ftp":
 		return nil, fmt.Errorf("%s upstreams come with a later version; write a URL of %s", scheme, orList(schemes))
 	case u.Scheme == "" || u.Host == "":
 		return nil, fmt.Errorf("%q has no scheme and host; write it whole, such as %s://host.example/path", plain(s), schemes[len(schemes)-1])

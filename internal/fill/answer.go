@@ -52,8 +52,12 @@ type Answer struct {
 	Live bool
 
 	entry  *cache.Entry
-	flight *flight // that the body comes from, if it is still coming
+	meta   *cache.Meta // of entry, as it is now
+	flight *flight     // that the body comes from, if it is still coming
 }
+
+// Entry is the stored response that the Answer is made of, and its Meta as it is now; nil when the body comes from elsewhere. It is the Answer's.
+func (a *Answer) Entry() (*cache.Entry, *cache.Meta) { return a.entry, a.meta }
 
 // Close releases the body.
 func (a *Answer) Close() {
@@ -144,7 +148,7 @@ func newBoundary() string {
 func (f *Filler) fromEntry(e *cache.Entry, m *cache.Meta, r *Request, v freshness.Verdict) *Answer {
 	f.store.Touch(e)
 	a := compose(Respond(m, r.Method, r.Header, v), func(off, end int64) section { return e.Section(off, end) })
-	a.entry, a.URL = e, m.URL
+	a.entry, a.meta, a.URL = e, m, m.URL
 	a.Outcome.TTL = v.Lifetime - v.Age
 	return a
 }

@@ -2,6 +2,7 @@ package fill
 
 import (
 	"bytes"
+	"mime"
 	"net/http"
 	"strings"
 
@@ -14,6 +15,22 @@ func fileName(k cache.Key) string {
 		return ""
 	}
 	return k.Name()
+}
+
+// mayList says that a response may be a listing of the directory that its Key names: its type is one that listings come in.
+func mayList(k cache.Key, m *cache.Meta) bool {
+	if _, has := k.Query(); has || !k.IsDir() || m.Status != http.StatusOK || m.Size > cache.MaxListing {
+		return false
+	}
+	kind, _, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
+	if err != nil && kind == "" {
+		return len(m.Header["Content-Type"]) == 0
+	}
+	switch kind {
+	case "text/html", "text/plain", "text/xml", "application/xml", "application/json":
+		return true
+	}
+	return strings.HasSuffix(kind, "+xml") || strings.HasSuffix(kind, "+json") || strings.HasPrefix(kind, "text/x-") || strings.HasPrefix(kind, "text/ftp")
 }
 
 // known says that a Content-Encoding names a coding in use, so that the bytes are not those of the file itself.

@@ -28,6 +28,10 @@ type Policy struct {
 	freshness.Rule
 	OnMiss OnMiss
 	Verify Verify
+	// Local says that the hub's tree lies on this machine: it is read where it is, and nothing of it is kept twice.
+	Local bool
+	// Listings says that an answer for a directory may be a listing, to be kept as one.
+	Listings bool
 	// Follow says that a redirect out of the hub's upstream is followed here rather than passed to the client.
 	Follow bool
 	// Tries is how often an upstream that does not answer is asked, when nothing is held; at least 1.
@@ -121,6 +125,8 @@ func (f *Filler) Close() {
 func (f *Filler) Get(ctx context.Context, r *Request) (*Answer, error) {
 	policy := f.cfg.Policy(r.Key)
 	switch {
+	case policy.Local && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+		return f.local(ctx, r, policy)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		return f.forward(ctx, r, policy, "method")
 	case policy.Class == freshness.ClassBypass || f.store == nil:
@@ -185,7 +191,7 @@ func (f *Filler) miss(ctx context.Context, r *Request, want freshness.Request, p
 	case len(r.Header["Range"]) > 0 && f.passes(r, want):
 		// The answer would not be kept, so the part that is asked for is all that is worth fetching.
 		return f.forward(ctx, r, policy, "uri-miss")
-	case policy.OnMiss == RedirectMiss && r.collapsible(want):
+	case policy.OnMiss == RedirectMiss && !r.Listing && r.collapsible(want):
 		if to := f.cfg.Upstream(r.Key); to != "" {
 			f.refresh(r, policy, time.Time{})
 			return &Answer{
@@ -224,7 +230,7 @@ func (f *Filler) revalidate(ctx context.Context, r *Request, entry *cache.Entry,
 		fwd = "request"
 	}
 	mayStale := plan.Verdict.OnError(policy.Rule, false) && mayStandIn(r.Header, entry)
-	if r.Method == http.MethodHead {
+	if r.Method == http.MethodHead && !(r.Listing && entry.Meta.Listing) { // what is said of a listing in our form takes the whole of it
 		return f.confirmByHead(ctx, r, entry, plan, policy)
 	}
 	want := freshness.ParseRequest(r.Header)
@@ -240,6 +246,9 @@ func (f *Filler) revalidate(ctx context.Context, r *Request, entry *cache.Entry,
 		if mayStale && (fl.status == 0 || plan.Verdict.OnError(policy.Rule, true)) {
 			err = fl.err
 		}
+	}
+	if err == nil && mayStale && r.Listing && fl.lists() {
+		err = fl.landed(ctx) // the old listing is better than a part of a new one
 	}
 	switch {
 	case err == nil:
@@ -334,12 +343,39 @@ func (f *Filler) settle(ctx context.Context, r *Request, fl *flight, leads bool,
 	if !leads && !fl.meta.Selects(r.Header) {
 		return f.alone(ctx, r, policy, "vary-miss")
 	}
+	if r.Listing && fl.lists() {
+		if a, err := f.fromListing(ctx, r, fl, leads, policy, fwd); a != nil || err != nil {
+			return a, err
+		}
+	}
 	if policy.OnMiss == WaitMiss || fl.meta.Size == 0 {
 		if err := fl.landed(ctx); err != nil {
 			return nil, err
 		}
 	}
 	return f.follow(ctx, r, fl, leads, fwd)
+}
+
+// fromListing answers from what became of a body that may be a listing, once it is whole; nil when it could not be stored.
+func (f *Filler) fromListing(ctx context.Context, r *Request, fl *flight, leads bool, policy Policy, fwd string) (*Answer, error) {
+	if err := fl.landed(ctx); err != nil {
+		return nil, err
+	}
+	entry, err := f.store.Open(r.Key, r.Header)
+	if err != nil || !entry.Meta.Received.Equal(fl.meta.Received) {
+		if err == nil {
+			entry.Close()
+		}
+		return nil, nil
+	}
+	v := judge(entry.Meta, entry.Adopted, policy.Rule, f.cfg.Now())
+	v.Omit = nil
+	a := f.fromEntry(entry, entry.Meta, r, v)
+	a.Outcome = Outcome{Cache: Miss, Fwd: fwd, FwdStatus: fl.meta.Status, Stored: true, TTL: v.Lifetime - v.Age}
+	if !leads {
+		a.Outcome.Cache, a.Outcome.Collapsed = Coalesced, true
+	}
+	return a, nil
 }
 
 // alone fetches for one client what could not be shared.

@@ -265,7 +265,7 @@ func (fl *flight) wait(ctx context.Context, r *Request, leads bool, patience <-c
 func (fl *flight) landed(ctx context.Context) error {
 	select {
 	case <-fl.end:
-		if errors.Is(fl.wrong, errStorage) {
+		if errors.Is(fl.wrong, errStorage) && !errors.Is(fl.wrong, cache.ErrCutListing) {
 			return nil // its readers cope
 		}
 		return fl.wrong
@@ -280,6 +280,9 @@ func (fl *flight) landed(ctx context.Context) error {
 func (fl *flight) suits(r *Request) bool {
 	return fl.outcome != passed && !fl.lone && (fl.outcome != filling || fl.meta.Selects(r.Header))
 }
+
+// lists says that what is being filled may be a listing. It may be called once head is closed.
+func (fl *flight) lists() bool { return fl.outcome == filling && fl.meta.Listing }
 
 // result may be called once head is closed.
 func (fl *flight) result() result { return fl.outcome }

@@ -12,9 +12,11 @@ import (
 	"zcache/internal/freshness"
 )
 
-// Refresh starts a flight for the request behind everybody's back, unless one is under way.
+// Refresh starts a flight for the request behind everybody's back, unless one is under way or the hub is off line.
 func (f *Filler) Refresh(r *Request) {
-	f.refresh(r, f.cfg.Policy(r.Key), f.cfg.Now())
+	if policy := f.cfg.Policy(r.Key); !policy.Offline {
+		f.refresh(r, policy, f.cfg.Now())
+	}
 }
 
 // refresh is Refresh for a caller whose copy was received at after.
@@ -41,6 +43,12 @@ func plain(h http.Header) http.Header {
 		out.Del(name)
 	}
 	return out
+}
+
+// Fresh says that what is held of a Key under this Meta would be served without asking its origin.
+func (f *Filler) Fresh(key cache.Key, m *cache.Meta, adopted bool) bool {
+	policy := f.cfg.Policy(key)
+	return Decide(m, adopted, freshness.ParseRequest(nil), policy.Rule, f.cfg.Now()).Verdict.Fresh
 }
 
 // Ensure makes sure that a Key is held and fresh, and returns when it is whole.

@@ -17,6 +17,9 @@ type Request struct {
 	Header http.Header // the client's fields; they are not changed
 	Body   io.Reader   // nil without one
 	Length int64       // of Body in bytes; -1 unknown
+	// Listing asks for the directory that Key names rather than for a body: of what is fetched and may be a listing, the whole is waited for,
+	// and the Answer is of the entry as it was stored.
+	Listing bool
 	// Interim, if not nil, is called for each 1xx response that the origin sends before its answer, on the goroutine that called Get.
 	Interim func(status int, header http.Header)
 }

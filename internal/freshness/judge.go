@@ -72,10 +72,18 @@ func Judge(m *cache.Meta, rule Rule, now time.Time) Verdict {
 			v.Lifetime, v.By = limit, "redirect"
 		}
 	}
+	if m.Listing {
+		// Counted from when it came, for servers make listings at the moment of asking, whatever their clocks say.
+		limit := jitter(rule.ListingTTL, m) + Age(m, m.Received)
+		if limit < v.Lifetime || v.By == none || v.By == "heuristic" || v.By == "ttl" {
+			v.Lifetime, v.By = limit, "listing"
+		}
+	}
 	v.over = v.Age - v.Lifetime
 	v.Fresh = v.over < 0 && !v.NoCache
 	switch {
 	case m.Status != http.StatusOK || m.Provisional || forbidden:
+	case rule.Class == ClassImmutable && m.Listing: // a pattern for files below says nothing of what else will come to lie there
 	case rule.Class == ClassImmutable && m.Limit != 0: // an invalidated entry is no more what it was, whatever its path
 		v.Lifetime, v.By = max(v.Lifetime, immutableLifetime), "class immutable"
 		v.Fresh, v.NoCache, v.MustRevalidate = v.Lifetime > v.Age, false, false

@@ -387,3 +387,30 @@ func TestLifetimeLeftOfARedirect(t *testing.T) {
 		}
 	}
 }
+
+func TestListingsAreReusedForTheirTime(t *testing.T) {
+	listed := func(m *cache.Meta) *cache.Meta { m.Listing = true; return m }
+	for _, row := range []struct {
+		claim string
+		meta  *cache.Meta
+		rule  Rule
+		age   time.Duration
+		fresh bool
+		by    string
+	}{
+		{"without a lifetime of the origin's", listed(stored()), Rule{ListingTTL: time.Minute}, 50 * time.Second, true, "listing"},
+		{"and no longer", listed(stored()), Rule{ListingTTL: time.Minute}, 70 * time.Second, false, "listing"},
+		{"not by their age", listed(stored("Last-Modified: Sat, 01 Jan 2000 00:00:00 GMT")), Rule{ListingTTL: time.Minute, HeuristicMax: 24 * time.Hour}, 70 * time.Second, false, "listing"},
+		{"longer lifetimes are cut", listed(stored("Cache-Control: max-age=3600")), Rule{ListingTTL: time.Minute}, 70 * time.Second, false, "listing"},
+		{"shorter ones stand", listed(stored("Cache-Control: max-age=10")), Rule{ListingTTL: time.Minute}, 11 * time.Second, false, "max-age"},
+		{"no-cache stands", listed(stored("Cache-Control: no-cache")), Rule{ListingTTL: time.Minute}, time.Second, false, "listing"},
+		{"no time means to ask at every use", listed(stored("Cache-Control: max-age=3600")), Rule{}, 0, false, "listing"},
+		{"a pattern for files says nothing of them", listed(stored()), Rule{ListingTTL: time.Minute, Class: ClassImmutable}, 2 * time.Minute, false, "listing"},
+		{"other pages are judged as ever", stored("Cache-Control: max-age=3600"), Rule{ListingTTL: time.Minute}, 10 * time.Minute, true, "max-age"},
+	} {
+		v := Judge(row.meta, row.rule, t0.Add(row.age))
+		if v.Fresh != row.fresh || v.By != row.by {
+			t.Errorf("%s: Judge at age %v = fresh %v by %q, want %v by %q", row.claim, row.age, v.Fresh, v.By, row.fresh, row.by)
+		}
+	}
+}

@@ -32,6 +32,7 @@ func (c Class) String() string { return [...]string{"", "immutable", "index", "b
 type Rule struct {
 	TTL          time.Duration // lifetime where the origin gives none; 0 = none
 	NegativeTTL  time.Duration // the same for 404 and 410
+	ListingTTL   time.Duration // longest time that a listing is reused for; 0 = none
 	HeuristicMax time.Duration // cap of the 10 % of age (RFC 9111 section 4.2.2); 0 = no heuristics
 	Validation   Validation
 	Class        Class

@@ -117,6 +117,20 @@ func (h *health) failed(now time.Time, probe bool, reason string) (opened bool) 
 	return true
 }
 
+// local notes how a request to a directory of this machine went, by the reason of its failure or "". There is no breaker to open: asking
+// once more costs nothing.
+func (h *health) local(now time.Time, reason string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.used = now
+	if reason == "" {
+		h.failures = 0
+		return
+	}
+	h.failures++
+	h.failedAt, h.last = now, reason
+}
+
 // left notes a request that ended without telling anything about the upstream.
 func (h *health) left(probe bool) {
 	h.mu.Lock()

@@ -32,7 +32,7 @@ func newTransport(t *testing.T, conf Config) *Transport {
 }
 
 // hubOf is a hub called h over these URLs.
-func hubOf(t *testing.T, urls ...string) Hub {
+func hubOf(t testing.TB, urls ...string) Hub {
 	t.Helper()
 	h := Hub{Name: "h"}
 	for _, s := range urls {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +24,7 @@ type hub struct {
 }
 
 type upstream struct {
+	tree   *fileTree // of a file upstream; nil for one that is spoken to
 	scheme string
 	host   string // as in the Host field
 	port   string
@@ -58,6 +60,9 @@ func (t *Transport) newHub(conf Hub) (*hub, error) {
 			return nil, fmt.Errorf("upstream: %w", err)
 		}
 		h.upstreams = append(h.upstreams, u)
+		if u.tree != nil {
+			continue
+		}
 		reach[net.JoinHostPort(hostname(u.host), u.port)] = true
 	}
 	if p := conf.Proxy; p != nil {
@@ -79,9 +84,12 @@ func newUpstream(u *url.URL) (*upstream, error) {
 	up.base = strings.TrimSuffix(u.EscapedPath(), "/")
 	up.shown = (&url.URL{Scheme: up.scheme, Host: up.host, Path: u.Path, RawPath: u.RawPath}).String()
 	up.label = up.host
+	if up.scheme == "file" {
+		return up, up.openTree(u)
+	}
 	switch {
 	case up.port == "":
-		return nil, fmt.Errorf("%s: must begin with http:// or https://", up.shown)
+		return nil, fmt.Errorf("%s: must begin with http://, https:// or file:///", up.shown)
 	case u.Hostname() == "":
 		return nil, fmt.Errorf("%s: has no host", up.shown)
 	case strings.ContainsFunc(up.host, func(r rune) bool { return r > 0x7e || r <= ' ' }):
@@ -92,6 +100,20 @@ func newUpstream(u *url.URL) (*upstream, error) {
 		return nil, fmt.Errorf("%s: has a dot segment", up.shown)
 	}
 	return up, nil
+}
+
+// openTree makes up one for a directory of this machine, which need not be there yet: a request for it then fails, and the next may not.
+func (up *upstream) openTree(u *url.URL) error {
+	switch {
+	case up.host != "" || u.User != nil:
+		return fmt.Errorf("%s: must have three slashes before its path and no host", up.shown)
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.Opaque != "":
+		return fmt.Errorf("%s: must end with its path", up.shown)
+	case !path.IsAbs(u.Path) || path.Clean(u.Path) == "/" || hasDotSegment(up.base) || strings.ContainsRune(u.Path, 0):
+		return fmt.Errorf("%s: must name one directory by its whole path", up.shown)
+	}
+	up.tree, up.label = &fileTree{dir: path.Clean(u.Path)}, up.shown
+	return nil
 }
 
 // portOf is the port that a URL means, "" for a scheme that we do not speak.
@@ -152,14 +174,18 @@ func (h *hub) authorize(out *http.Request, u *upstream) error {
 }
 
 // Resolve is the URL that the hub-relative escaped path has at the hub's preferred upstream, without credentials; for those who tell
-// clients of it. It is false for an unknown hub or a path that RoundTrip would refuse.
+// clients of it. It is false for an unknown hub, a path that RoundTrip would refuse, and a hub of which every upstream is a directory of
+// this machine: clients have no use for its name.
 func (t *Transport) Resolve(hub, rawPath string) (string, bool) {
 	h := t.hubs[hub]
 	if h == nil || checkPath(rawPath) != nil {
 		return "", false
 	}
 	now := t.conf.Now()
-	order := h.ranked(now)
+	order := slices.DeleteFunc(slices.Clone(h.ranked(now)), func(u *upstream) bool { return u.tree != nil })
+	if len(order) == 0 {
+		return "", false
+	}
 	best := order[0]
 	if i := slices.IndexFunc(order, func(u *upstream) bool { return u.health.state(now) == closed }); i >= 0 {
 		best = order[i]
@@ -171,7 +197,7 @@ func (t *Transport) Resolve(hub, rawPath string) (string, bool) {
 // its hub-relative path with the escapes as they are. A URL with credentials or with a dot segment in any coding lies under none.
 func (t *Transport) UnderHub(hub string, u *url.URL) (rawPath string, ok bool) {
 	h := t.hubs[hub]
-	if h == nil || u.User != nil || u.Host == "" {
+	if h == nil || u.User != nil || u.Host == "" && !strings.EqualFold(u.Scheme, "file") {
 		return "", false
 	}
 	raw := rawPathOf(u)

@@ -37,7 +37,7 @@ type Config struct {
 // A Hub is a name for one or more upstreams that carry the same tree.
 type Hub struct {
 	Name         string
-	Upstreams    []*url.URL             // http or https; userinfo is sent as Basic to that upstream and wins over the hub's credentials
+	Upstreams    []*url.URL             // http, https or file; userinfo is sent as Basic to that upstream and wins over the hub's credentials
 	Username     string                 // with Password: Basic credentials for every upstream
 	Password     string                 //
 	Bearer       func() (string, error) // asked for a token at every request; nil means none

@@ -144,9 +144,13 @@ func (c *call) run() (*http.Response, error) {
 // try asks one upstream and says whether the answer stands.
 func (c *call) try(u *upstream, probe bool) (done bool) {
 	view := c.body.view()
-	sent := c.t.send(c.req, view, target{
-		u.scheme, u.host, u.base + c.req.URL.Opaque, c.req.URL.RawQuery, c.req.URL.ForceQuery,
-	}, &via{c.hub, u, probe})
+	to := target{u.scheme, u.host, u.base + c.req.URL.Opaque, c.req.URL.RawQuery, c.req.URL.ForceQuery}
+	var sent outcome
+	if u.tree != nil {
+		sent = c.t.fromTree(c.req, to, u)
+	} else {
+		sent = c.t.send(c.req, view, to, &via{c.hub, u, probe})
+	}
 	safe := c.req.Method == "" || c.req.Method == http.MethodGet || c.req.Method == http.MethodHead
 	if sent.err != nil {
 		spent := view.revoke()

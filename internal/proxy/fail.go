@@ -39,6 +39,7 @@ var failures = []struct {
 	{fill.ErrOffline, http.StatusGatewayTimeout, "offline", "Not held, and this instance is off line"},
 	{fill.ErrOnlyIfCached, http.StatusGatewayTimeout, "only_if_cached", "Not held fresh, and the request takes nothing else"},
 	{fill.ErrWrongContent, http.StatusBadGateway, "wrong_content", "The upstream's answer cannot be the file"},
+	{cache.ErrCutListing, http.StatusBadGateway, "cut_listing", "The upstream's listing is cut off, and the one that is held may not be served unconfirmed"},
 	{fill.ErrDigest, http.StatusBadGateway, "digest", "The upstream's body has not the digest that is known for it"},
 	{fill.ErrStopping, http.StatusServiceUnavailable, "stopping", "This instance is stopping"},
 	{fill.ErrNotConfirmed, http.StatusGatewayTimeout, "not_confirmed", "Held, but its origin wants to be asked before every use, and no upstream answered"},

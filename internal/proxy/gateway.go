@@ -17,6 +17,7 @@ import (
 	"zcache/internal/auth"
 	"zcache/internal/cache"
 	"zcache/internal/fill"
+	"zcache/internal/listing"
 )
 
 // What a request can fail by here.
@@ -39,6 +40,10 @@ type Config struct {
 	Guard      *auth.Guard
 	Operations http.Handler // everything under /-/
 	Front      http.Handler // "/" when no hub is mounted there
+	Listings   Listings     // nil when nothing is stored
+	// Browse writes the page of a directory, for which BrowsePolicy is the Content-Security-Policy.
+	Browse       func(w io.Writer, p *listing.Page) error
+	BrowsePolicy string
 	// KeyOf returns the Key of a URL that lies under one of the hub's upstreams.
 	KeyOf      func(hub string, u *url.URL) (cache.Key, bool)
 	ID         string // of this process, for CDN-Loop
@@ -51,6 +56,7 @@ type Config struct {
 type Gateway struct {
 	cfg     Config
 	table   atomic.Pointer[table]
+	looked  looked
 	log     *slog.Logger
 	metrics *metrics
 }
@@ -174,11 +180,15 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, x *exchange) err
 	if to.key == (cache.Key{}) {
 		return g.slash(w, x, to.base+"/", t)
 	}
+	if done, err := g.directory(w, r, x, to); done {
+		return err
+	}
 	a, err := g.cfg.Filler.Get(r.Context(), g.request(w, r, to.key))
 	if err != nil {
 		return err
 	}
 	defer a.Close()
+	g.ascend(to.hub, to.key)
 	return g.reply(w, r, x, to, a)
 }
 

@@ -19,6 +19,9 @@ type Hub struct {
 	Rollout string
 	Auth    string // how it identifies itself to its upstreams: anonymous or credentialed
 	Active  bool   // its pages may run scripts on this origin
+	// Listings says that its directories are shown in forms of ours.
+	Listings bool
+	Local    bool // its tree lies on this machine
 }
 
 // table finds hubs. It is immutable.

@@ -21,6 +21,7 @@ var endpoints = []endpoint{
 	{method: "GET", path: "/-/readyz", anyone: true, status: 200},
 	{method: "GET", path: "/-/version", anyone: true, status: 200},
 	{method: "GET", path: "/-/explain", query: "?url=/up/a", anyone: true, status: 200},
+	{method: "GET", path: "/-/entry", query: "?url=/up/a", anyone: true, status: 200},
 	{method: "GET", path: "/-/metrics", status: 200},
 	{method: "GET", path: "/-/status", status: 200},
 	{method: "GET", path: "/-/modules", status: 200},

@@ -16,6 +16,7 @@ import (
 	"zcache/internal/auth"
 	"zcache/internal/cache"
 	"zcache/internal/fill"
+	"zcache/internal/listing"
 )
 
 // A Store is what is asked of the store here.
@@ -48,13 +49,17 @@ type Config struct {
 	Upstreams func() any // state of the upstreams, for status
 	// UpstreamURL is where a Key would be fetched from.
 	UpstreamURL func(cache.Key) string
-	Reload      func() error
-	Version     any // for /-/version
-	Mode        string
-	Offline     bool
-	Gatherer    Gatherer
-	Logger      *slog.Logger
-	Now         func() time.Time
+	// Listing returns the listing of a directory that is kept, and as of when it is, without asking anybody; nil when none ever is.
+	Listing func(cache.Key) (l *listing.Listing, asOf time.Time, ok bool)
+	// Public is where clients reach this instance; nil leaves it to what they ask for.
+	Public   *url.URL
+	Reload   func() error
+	Version  any // for /-/version
+	Mode     string
+	Offline  bool
+	Gatherer Gatherer
+	Logger   *slog.Logger
+	Now      func() time.Time
 }
 
 // A Server is the http.Handler of /-/. Close ends the tasks that it runs.
@@ -128,6 +133,7 @@ func (s *Server) routes() *mux.Router {
 	get("/-/readyz", auth.Read, s.readyz)
 	get("/-/version", auth.Read, s.version)
 	get("/-/explain", auth.Read, s.explain)
+	get("/-/entry", auth.Read, s.entry)
 	get("/-/metrics", auth.Observe, s.metrics)
 	get("/-/status", auth.Observe, s.status)
 	get("/-/modules", auth.Observe, s.listModules)

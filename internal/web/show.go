@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"zcache/internal/auth"
+	"zcache/internal/cache"
 )
 
 // show answers with v as JSON, or as a page where the client prefers one.
@@ -50,20 +51,7 @@ func prefersHTML(lines []string) bool {
 	return html > 0 && html > json
 }
 
-var pages = template.Must(template.New("page").Parse(`<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{if ne .Title "zcache"}}{{.Title}} · {{end}}zcache</title>
-<style>
-:root{color-scheme:light dark;--line:color-mix(in srgb,currentColor 15%,transparent)}
-body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.3rem}table{border-collapse:collapse;width:100%}
-th,td{text-align:left;vertical-align:top;padding:.3rem .6rem;border-bottom:1px solid var(--line);overflow-wrap:anywhere}
-th{font-weight:600;white-space:nowrap;width:11rem}tr:last-child>*{border-bottom:0}td>table+table{border-top:3px double var(--line)}
-code{font:13px ui-monospace,monospace}
-@media(max-width:40rem){tr{display:block;border-bottom:1px solid var(--line)}th,td{display:block;border:0;padding:.1rem .3rem;width:auto}}
-</style></head><body><h1>{{.Title}}</h1>{{if .Note}}<p>{{.Note}}</p>{{end}}{{.Body}}</body></html>
-`))
-
+// page writes the JSON of v as a table.
 func (s *Server) page(w http.ResponseWriter, title string, v any) error {
 	raw, err := json.Marshal(v)
 	if err != nil {
@@ -75,8 +63,12 @@ func (s *Server) page(w http.ResponseWriter, title string, v any) error {
 	if err := render(&body, d); err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	return pages.Execute(w, map[string]any{"Title": title, "Body": template.HTML(body.String())}) // render escapes every value
+	b := appendHead(nil, title+" · zcache")
+	b = append(b, "<header>"+markForm+"<h1><b>"...)
+	b = appendEscaped(b, title)
+	b = append(b, "</b></h1></header>\n<main class=\"facts\">"...)
+	b = append(b, body.String()...)
+	return writePage(w, http.StatusOK, append(b, "</main>\n"...))
 }
 
 // render writes the next JSON value as nested tables, members in the order in which they come: the views begin with what matters most.
@@ -125,10 +117,22 @@ func renderObject(b *strings.Builder, d *json.Decoder) error {
 	return err
 }
 
+// A hubRow is a hub as the front page shows it.
+type hubRow struct {
+	HubInfo
+	Open     string // where a click leads
+	Upstream string // "" for whom it is not
+}
+
 // hubsPage is the list of hubs at "/".
-var hubsPage = template.Must(template.New("hubs").Parse(`<table>{{range .Hubs}}<tr><th scope=row>{{.Name}}</th><td>` +
-	`{{if .Path}}<a href="{{.Path}}">{{.Path}}</a> {{end}}{{range .Hosts}}{{.}} {{end}}</td></tr>{{end}}</table>` +
-	`{{if .Operator}}<p>How it is doing: <a href="/-/status">status</a>, <a href="/-/metrics">metrics</a>.</p>{{end}}`))
+var hubsPage = template.Must(template.New("hubs").Parse(`<p class="lead">What this instance keeps.</p>
+<main class="hubs">{{if .Hubs}}<table class="list" aria-label="Hubs"><thead><tr{{if .Operator}} class="seen"{{end}}><th scope="col"><span>Hub</span></th>` +
+	`<th scope="col"><span>Clients ask for</span></th>{{if .Operator}}<th scope="col"><span>Upstream</span></th>{{end}}</tr></thead><tbody>
+{{range $hub := .Hubs}}<tr class="dir{{if $.Operator}} seen{{end}}"><td>{{if .Open}}<a href="{{.Open}}">{{.Name}}</a>{{else}}{{.Name}}{{end}}</td>` +
+	`<td>{{.Path}}{{range $i, $h := .Hosts}}{{if or $i $hub.Path}}, {{end}}{{$h}}{{end}}</td>{{if $.Operator}}<td>{{.Upstream}}</td>{{end}}</tr>
+{{end}}</tbody></table>{{else}}<p class="none">No hub is configured.</p>{{end}}</main>
+{{if .Operator}}<footer><p></p><form action="/-/status"><button class="tool">Status</button></form><form action="/-/metrics"><button class="tool">Metrics</button></form></footer>
+{{end}}`))
 
 // Front is the handler of "/" where no hub is mounted: the list of hubs.
 func (s *Server) Front() http.Handler {
@@ -146,11 +150,26 @@ func (s *Server) Front() http.Handler {
 			return s.encode(w, map[string]any{"hubs": hubs})
 		}
 		operator := s.cfg.Guard.Allow(s.cfg.Guard.Identify(r), auth.Observe) == nil
+		rows := make([]hubRow, len(hubs))
+		for i, h := range hubs {
+			rows[i] = s.hubRow(h, operator)
+		}
 		var body strings.Builder
-		if err := hubsPage.Execute(&body, map[string]any{"Hubs": hubs, "Operator": operator}); err != nil {
+		if err := hubsPage.Execute(&body, map[string]any{"Hubs": rows, "Operator": operator}); err != nil {
 			return err
 		}
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		return pages.Execute(w, map[string]any{"Title": "zcache", "Note": "What this instance keeps:", "Body": template.HTML(body.String())})
+		b := append(appendHead(nil, "zcache"), "<header><h1><b class=\"mark\">zcache</b></h1></header>\n"...)
+		return writePage(w, http.StatusOK, append(b, body.String()...))
 	})
+}
+
+func (s *Server) hubRow(h HubInfo, operator bool) hubRow {
+	row := hubRow{HubInfo: h, Open: h.Path}
+	if h.Path == "" && len(h.Hosts) > 0 {
+		row.Open = "//" + h.Hosts[0] + "/"
+	}
+	if key, err := cache.ParseKey(h.Name, "/", "", false); operator && err == nil {
+		row.Upstream = s.cfg.UpstreamURL(key)
+	}
+	return row
 }

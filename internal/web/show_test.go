@@ -109,7 +109,7 @@ func TestNothingThatIsShownIsMarkup(t *testing.T) {
 		{g.s, "POST", "/-/purge", `{"path":"/up/<script>alert(1)</script>"}`},
 	} {
 		w := do(t, row.handler, row.method, row.target, row.body, field("Accept", "text/html"))
-		page := w.Body.String()
+		page := strings.Replace(w.Body.String(), "<script>"+script+"</script>", "", 1) // our own
 		if w.Code != http.StatusOK || !strings.Contains(page, "alert(1)") {
 			t.Errorf("%s = %d, want a page that shows the hostile text\n%s", row.target, w.Code, page)
 		}

@@ -41,6 +41,10 @@ func Run(t *testing.T, open func(t *testing.T) cache.Store) {
 		{"a document may have children, in any order", documents},
 		{"removal takes what it names and no more", removal},
 		{"a list tells every entry below a key", list},
+		{"what may be a listing is one when it is", listings},
+		{"a directory is a listing or a document", pagesAndListings},
+		{"a listing that is cut off does not replace a whole one", cutListing},
+		{"names tell what lies directly below", names},
 	} {
 		t.Run(c.claim, func(t *testing.T) { c.test(t, open(t)) })
 	}

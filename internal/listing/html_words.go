@@ -1,0 +1,205 @@
+package listing
+
+import (
+	"io/fs"
+	"strings"
+)
+
+// role is what a column or field tells of its row.
+type role uint8
+
+const (
+	noRole role = iota
+	nameRole
+	sizeRole
+	timeRole
+	typeRole
+	modeRole
+	idleRole // a description, a count of links: nothing here
+)
+
+// roleOfHeader says what the column below a header is. Words of the languages that servers are translated into most are known.
+func roleOfHeader(text string) role {
+	text = strings.ToLower(text)
+	has := func(words ...string) bool {
+		for _, w := range words {
+			if strings.Contains(text, w) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case len(text) > 60:
+		return noRole
+	case has("modified", "modification", "last change", "date", "mtime", "modifié", "geändert", "datum", "修改", "日期", "时间", "дата", "fecha",
+		"changed", "uploaded", "updated", "time"):
+		return timeRole
+	case has("size", "length", "bytes", "größe", "taille", "大小", "размер", "tamaño", "サイズ"):
+		return sizeRole
+	case has("descr", "comment", "encoding", "owner", "user", "group", "hash", "download", "hits"):
+		return idleRole
+	case has("type", "kind"):
+		return typeRole
+	case has("mode", "perm", "access"):
+		return modeRole
+	case has("name", "file", "文件", "имя", "nom", "nombre", "datei"):
+		return nameRole
+	}
+	return noRole
+}
+
+// roleOfClass says what a field is by the class or id of its element.
+func roleOfClass(class string) role {
+	for _, c := range strings.Fields(strings.ToLower(class)) {
+		switch c {
+		case "n", "link":
+			return nameRole
+		case "s":
+			return sizeRole
+		case "m":
+			return timeRole
+		case "t":
+			return typeRole
+		}
+		switch {
+		case strings.Contains(c, "size"), c == "fb-s":
+			return sizeRole
+		case strings.Contains(c, "date"), strings.Contains(c, "mtime"), strings.Contains(c, "modif"), strings.Contains(c, "lastmod"),
+			c == "time", c == "fb-d", c == "last-changed":
+			return timeRole
+		case strings.Contains(c, "descr"), c == "desc", c == "indexcoldesc":
+			return idleRole
+		case strings.HasSuffix(c, "name"), c == "fb-n":
+			return nameRole
+		case c == "type", c == "file-type", c == "mime":
+			return typeRole
+		case strings.Contains(c, "perm"), c == "mode":
+			return modeRole
+		}
+	}
+	return noRole
+}
+
+// hints are what marks a row's name as a directory's or a file's besides its href.
+type hints uint16
+
+const (
+	dirHint  hints = 1 << iota // a word or an icon says directory
+	fileHint                   // a word or an icon says file
+	linkHint                   // a mark says symbolic link
+	softDir                    // a class says directory, as some do of every row
+	upHint                     // an icon says that this is the way up
+)
+
+// hintOfWord takes the text of a type column or a mark like "<DIR>".
+func hintOfWord(text string) hints {
+	text = strings.ToLower(strings.Trim(text, " \t<>[]()-"))
+	switch text {
+	case "dir", "directory", "folder", "file folder", "inode/directory", "httpd/unix-directory", "répertoire", "verzeichnis", "ordner",
+		"目录", "文件夹", "каталог", "carpeta", "📁", "📂", "🗀", "d":
+		return dirHint
+	case "file", "📄", "regular file", "regular":
+		return fileHint
+	case "symlink", "link", "symbolic link":
+		return linkHint
+	}
+	if major, minor, ok := strings.Cut(text, "/"); ok && len(text) < 100 && mediaTypes[major] && !strings.ContainsAny(minor, " /") {
+		return fileHint
+	}
+	return 0
+}
+
+var mediaTypes = map[string]bool{"application": true, "text": true, "image": true, "audio": true, "video": true, "font": true,
+	"message": true, "model": true, "multipart": true, "chemical": true, "x-content": true}
+
+// hintOfAlt takes an icon's text, as in Apache's "[DIR]", "[TXT]", "[   ]".
+func hintOfAlt(alt string) hints {
+	lower := strings.ToLower(alt)
+	switch {
+	case lower == "":
+		return 0
+	case strings.Contains(lower, "parent"):
+		return upHint
+	case hintOfWord(alt) != 0:
+		return hintOfWord(alt)
+	case len(alt) == 5 && alt[0] == '[' && alt[4] == ']' && lower != "[ico]":
+		return fileHint
+	}
+	return 0
+}
+
+// hintOfIcon takes an icon's address: "/icons/folder.gif", "#folder-shortcut".
+func hintOfIcon(src string) hints {
+	if src == "" {
+		return 0
+	}
+	base := strings.ToLower(src[strings.LastIndexAny(src, "/#")+1:])
+	switch {
+	case strings.Contains(base, "parent"), strings.HasPrefix(base, "back."), strings.Contains(base, "goup"), strings.HasPrefix(base, "up."):
+		return upHint
+	case strings.HasPrefix(base, "folder-shortcut"):
+		return dirHint | linkHint
+	case strings.HasPrefix(base, "folder"), strings.HasPrefix(base, "dir."), strings.HasPrefix(base, "directory"),
+		strings.HasPrefix(base, "icon-folder"), strings.HasPrefix(base, "icon-dir"):
+		return dirHint
+	case strings.HasPrefix(base, "file-shortcut"):
+		return fileHint | linkHint
+	}
+	return 0
+}
+
+// hintOfClass takes the class of a row or, where icon says so, of what stands in it.
+func hintOfClass(class string, icon bool) hints {
+	if class == "" {
+		return 0
+	}
+	for _, c := range strings.Fields(strings.ToLower(class)) {
+		parts := strings.FieldsFunc(c, func(r rune) bool { return r == '-' || r == '_' })
+		for i, part := range parts {
+			switch part {
+			case "dir", "directory", "folder", "isdir", "folders":
+			case "d":
+				if len(parts) > 1 {
+					continue
+				}
+			default:
+				continue
+			}
+			if icon || i == len(parts)-1 {
+				return softDir
+			}
+		}
+	}
+	return 0
+}
+
+// readMode takes "drwxr-xr-x" with or without parentheses around it.
+func readMode(s string) (fs.FileMode, bool) {
+	s = strings.Trim(s, "()")
+	if len(s) == 11 && strings.IndexByte("+.@", s[10]) >= 0 {
+		s = s[:10]
+	}
+	if len(s) != 10 || strings.IndexByte("-dlbcpsD", s[0]) < 0 {
+		return 0, false
+	}
+	mode, ok := permissions(s[1:])
+	if !ok {
+		return 0, false
+	}
+	switch s[0] {
+	case 'd':
+		mode |= fs.ModeDir
+	case 'l':
+		mode |= fs.ModeSymlink
+	case 'b':
+		mode |= fs.ModeDevice
+	case 'c':
+		mode |= fs.ModeDevice | fs.ModeCharDevice
+	case 'p':
+		mode |= fs.ModeNamedPipe
+	case 's':
+		mode |= fs.ModeSocket
+	}
+	return mode, true
+}

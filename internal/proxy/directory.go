@@ -1,0 +1,246 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"zcache/internal/cache"
+	"zcache/internal/fill"
+	"zcache/internal/listing"
+)
+
+// Listings is what a Gateway asks of the store about directories.
+type Listings interface {
+	Open(key cache.Key, request http.Header) (*cache.Entry, error)
+	Peek(key cache.Key) (meta *cache.Meta, adopted bool, err error)
+	Listing(entry *cache.Entry) (*listing.Listing, error)
+	Names(dir cache.Key, yield func(name string, dir bool) bool) error
+}
+
+// A wish is what a request wants of a directory.
+type wish struct {
+	query listing.Query
+	form  string
+}
+
+// wishOf says whether a request may be for a directory in a form of ours, and for which.
+func wishOf(r *http.Request, to place) (w wish, ok bool) {
+	if !to.hub.Listings || !to.key.IsDir() || r.Method != http.MethodGet && r.Method != http.MethodHead || r.ContentLength != 0 {
+		return w, false
+	}
+	if raw, has := to.key.Query(); has {
+		if w.query, ok = listing.ParseQuery(raw); !ok {
+			return w, false
+		}
+	}
+	if w.form = w.query.Format; w.form != "" || w.query.Raw {
+		return w, true
+	}
+	w.form, ok = formOf(r.Header["Accept"])
+	return w, ok
+}
+
+// A directory is a listing that is about to be sent.
+type directory struct {
+	wish
+	place
+	list    *listing.Listing
+	meta    *cache.Meta // of the entry that it was read from; nil without one
+	made    bool        // here, from what is held
+	local   bool        // this instance owns the tree
+	offline bool
+	stale   bool
+}
+
+// directory answers a request for a directory with its listing. It returns false, having done nothing, when the request is for something else: the
+// URL is no listing, and its query and fields are between the client and the origin.
+func (g *Gateway) directory(w http.ResponseWriter, r *http.Request, x *exchange, to place) (done bool, err error) {
+	want, ok := wishOf(r, to)
+	if !ok {
+		return false, nil
+	}
+	d := &directory{wish: want, place: to}
+	d.key = d.key.WithoutQuery()
+	if g.document(d.key, r.Header) {
+		return false, nil
+	}
+	req := g.request(w, r, d.key)
+	req.Header, req.Listing = r.Header.Clone(), true
+	req.Header["Accept"] = []string{AskListing}
+	a, err := g.cfg.Filler.Get(r.Context(), req)
+	if err != nil {
+		if g.heldListing(d, r.Header, err) {
+			x.outcome = fill.Outcome{Cache: fill.Offline, Hit: true, Detail: "made"}
+			if d.meta != nil {
+				x.outcome.Detail = "offline"
+			}
+			return true, g.list(w, r, x, d, nil)
+		}
+		return true, err
+	}
+	defer a.Close()
+	if err := g.readListing(d, a); err != nil {
+		g.log.Debug("no listing", "key", d.key.String(), "error", err)
+		_, queried := to.key.Query()
+		if queried || !sameFor(r.Header, a) {
+			return false, nil
+		}
+		return true, g.reply(w, r, x, d.place, a)
+	}
+	x.outcome, x.url = a.Outcome, a.URL
+	return true, g.list(w, r, x, d, a)
+}
+
+// document says that what is held of a directory's URL is known to be no listing.
+func (g *Gateway) document(key cache.Key, h http.Header) bool {
+	if g.cfg.Listings == nil {
+		return false
+	}
+	e, err := g.cfg.Listings.Open(key, h)
+	if err != nil {
+		return false
+	}
+	defer e.Close()
+	return e.Meta.Status == http.StatusOK && !e.Meta.Listing && !e.Adopted
+}
+
+// sameFor says that the origin's answer would have been the same with the client's own Accept.
+func sameFor(h http.Header, a *fill.Answer) bool {
+	if len(h["Accept"]) == 0 {
+		return true
+	}
+	for _, line := range a.Header["Vary"] {
+		for name := range strings.SplitSeq(line, ",") {
+			if name = strings.TrimSpace(name); name == "*" || strings.EqualFold(name, "Accept") {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// errNoListing says that an answer is none.
+var errNoListing = errors.New("not a listing")
+
+// readListing takes what an answer lists: a stored listing, a directory of this machine, or an answer that could not be stored, which is read here.
+func (g *Gateway) readListing(d *directory, a *fill.Answer) (err error) {
+	if local, ok := a.Body.(interface{ Listing() *listing.Listing }); ok {
+		d.local, d.list = true, local.Listing()
+		return nil
+	}
+	if e, m := a.Entry(); e != nil {
+		if !m.Listing || m.Status != http.StatusOK {
+			return errNoListing
+		}
+		d.meta = m
+		d.offline = a.Outcome.Cache == fill.Offline
+		d.stale = a.Outcome.Cache == fill.Stale || a.Outcome.Cache == fill.Updating || d.offline
+		d.list, err = g.cfg.Listings.Listing(e)
+		return err
+	}
+	if a.Status != http.StatusOK || a.Body == nil || a.Length > listing.MaxSize || d.query.Raw {
+		return errNoListing
+	}
+	switch kind, _, _ := strings.Cut(a.Header.Get("Content-Type"), ";"); strings.ToLower(strings.TrimSpace(kind)) {
+	case "text/html", "application/json", "application/xml", "text/xml":
+	default:
+		return errNoListing
+	}
+	return g.parseAnswer(d, a)
+}
+
+// parseAnswer reads a body on its way through. What it has read goes back in front of the rest when that is no listing.
+func (g *Gateway) parseAnswer(d *directory, a *fill.Answer) error {
+	u, err := url.Parse(a.URL)
+	if err != nil {
+		return err
+	}
+	var rest io.Reader = a.Body
+	seen, err := io.ReadAll(io.LimitReader(a.Body, listing.MaxSize+1))
+	switch {
+	case err != nil:
+		rest = failing{err}
+	case len(seen) <= listing.MaxSize:
+		l, err := listing.Parse(listing.Source{URL: u, ContentType: a.Header.Get("Content-Type"), Now: g.cfg.Now()}, bytes.NewReader(seen))
+		if err == nil && l.Next == "" {
+			d.list = l
+			return nil
+		}
+	}
+	a.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(seen), rest), a.Body}
+	return errNoListing
+}
+
+// failing is the end of a body that broke off.
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+// heldListing finds another way to show a directory that could not be asked for: a listing that came with another Accept, or what is held below it.
+func (g *Gateway) heldListing(d *directory, h http.Header, cause error) bool {
+	if g.cfg.Listings == nil || d.query.Raw || !errors.Is(cause, fill.ErrUnreachable) && !errors.Is(cause, fill.ErrOffline) || errors.Is(cause, fill.ErrNotConfirmed) {
+		return false
+	}
+	d.offline, d.stale = true, true
+	if e, err := g.cfg.Listings.Open(d.key, h); err == nil {
+		defer e.Close()
+		if e.Meta.Listing && e.Meta.Status == http.StatusOK {
+			d.meta = e.Meta
+			d.list, err = g.cfg.Listings.Listing(e)
+			return err == nil
+		}
+	}
+	d.made = true
+	l, err := g.make(d.key)
+	if err != nil {
+		g.log.Warn("cannot list what is held", "key", d.key.String(), "error", err)
+	}
+	d.list = l
+	return l != nil
+}
+
+// make lists what is held in a directory, or returns nil when that is nothing.
+func (g *Gateway) make(dir cache.Key) (*listing.Listing, error) {
+	l := &listing.Listing{}
+	err := g.cfg.Listings.Names(dir, func(name string, below bool) bool {
+		e := listing.Entry{Name: name, Kind: listing.File, Size: -1}
+		if below && !g.lone(dir, name) {
+			e.Kind = listing.Dir
+		}
+		l.Entries = append(l.Entries, e)
+		return true
+	})
+	if len(l.Entries) == 0 {
+		return nil, err
+	}
+	slices.SortFunc(l.Entries, func(a, b listing.Entry) int { return strings.Compare(a.Name, b.Name) })
+	return l, err
+}
+
+// lone says that a folder on disk stands for a document alone, whose children are gone or were never there.
+func (g *Gateway) lone(dir cache.Key, name string) bool {
+	sub, err := dir.Child(name, true)
+	if err != nil {
+		return false
+	}
+	any := false
+	if err := g.cfg.Listings.Names(sub, func(string, bool) bool { any = true; return false }); err != nil || any {
+		return false
+	}
+	if _, _, err := g.cfg.Listings.Peek(sub); err == nil {
+		return false
+	}
+	file, err := dir.Child(name, false)
+	if err == nil {
+		_, _, err = g.cfg.Listings.Peek(file)
+	}
+	return err == nil
+}

@@ -1,0 +1,265 @@
+package proxy
+
+import (
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"io"
+	"iter"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"zcache/internal/cache"
+	"zcache/internal/fill"
+	"zcache/internal/listing"
+)
+
+// forms are the media types of listings.
+var forms = map[string]string{
+	listing.FormJSON: "application/json", listing.FormNginx: "application/json",
+	listing.FormHTML: "text/html; charset=utf-8", listing.FormText: "text/plain; charset=utf-8",
+}
+
+// list sends a directory. a is the origin's answer that it was read from; nil when there was none.
+func (g *Gateway) list(w http.ResponseWriter, r *http.Request, x *exchange, d *directory, a *fill.Answer) error {
+	g.ascend(d.hub, d.key)
+	if d.query.Raw && a != nil {
+		return g.reply(w, r, x, d.place, a)
+	}
+	x.head = g.cfg.Now().Sub(x.start)
+	x.class = "directory"
+	held := g.held(d)
+	order := g.arrange(d, held)
+	tag := d.tag(a, held, g.cfg.Now())
+	h := w.Header()
+	h["Vary"] = []string{"Accept, Accept-Encoding"}
+	h["Etag"] = []string{tag}
+	h["Cache-Control"] = []string{"no-cache"}
+	h["X-Content-Type-Options"] = []string{"nosniff"}
+	if d.meta != nil {
+		h["Age"] = []string{strconv.FormatInt(int64(max(0, g.cfg.Now().Sub(d.meta.Received))/time.Second), 10)}
+	}
+	g.stamp(h, x)
+	if unchanged(r.Header["If-None-Match"], tag) {
+		x.status = http.StatusNotModified
+		w.WriteHeader(x.status)
+		return nil
+	}
+	h["Content-Type"] = []string{forms[d.form]}
+	if d.form == listing.FormHTML {
+		h["Content-Security-Policy"] = []string{g.cfg.BrowsePolicy}
+	}
+	x.status = http.StatusOK
+	if r.Method == http.MethodHead {
+		w.WriteHeader(x.status)
+		return nil
+	}
+	return g.stream(w, r, x, d, g.rows(d, held, order))
+}
+
+// stream writes the rows in the form asked for.
+func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, x *exchange, d *directory, rows iter.Seq[listing.Row]) (err error) {
+	out := io.Writer(&counting{ResponseWriter: w, x: x})
+	if wantsGzip(r.Header["Accept-Encoding"]) && len(d.list.Entries) > 20 {
+		w.Header()["Content-Encoding"] = []string{"gzip"}
+		z, _ := gzip.NewWriterLevel(out, gzip.BestSpeed) // the level is a valid one
+		defer func() {
+			if err == nil {
+				err = z.Close()
+			}
+		}()
+		out = z
+	}
+	switch d.form {
+	case listing.FormJSON:
+		err = listing.WriteJSON(out, rows)
+	case listing.FormNginx:
+		err = listing.WriteNginx(out, rows)
+	case listing.FormText:
+		err = listing.WriteText(out, rows)
+	default:
+		err = g.cfg.Browse(out, d.page(rows, g.cfg.Now()))
+	}
+	return err
+}
+
+// page is what the browse page is told.
+func (d *directory) page(rows iter.Seq[listing.Row], now time.Time) *listing.Page {
+	p := &listing.Page{
+		Path: d.base + d.key.Path(), Mount: d.base + "/", Hub: d.hub.Name, Query: d.query, Total: len(d.list.Entries), Rows: rows,
+		Made: d.made, Stale: d.stale, Offline: d.offline || d.made, Local: d.local, HasRaw: d.meta != nil, Now: now,
+	}
+	if d.meta != nil {
+		p.AsOf = d.meta.Received
+	}
+	return p
+}
+
+// held are the names in a directory for which something is held, true for those that have something below them.
+func (g *Gateway) held(d *directory) map[string]bool {
+	if d.local || g.cfg.Listings == nil {
+		return nil
+	}
+	names := map[string]bool{}
+	err := g.cfg.Listings.Names(d.key, func(name string, dir bool) bool {
+		names[name] = dir
+		return true
+	})
+	if err != nil {
+		g.log.Warn("cannot tell what is held", "key", d.key.String(), "error", err)
+	}
+	return names
+}
+
+// tag is a weak entity tag: of what is listed, of what is held of it, and of the minute, for what is fresh goes stale by itself.
+func (d *directory) tag(a *fill.Answer, held map[string]bool, now time.Time) string {
+	h := sha256.New()
+	switch {
+	case d.local && a != nil && a.Header.Get("Etag") != "":
+		io.WriteString(h, a.Header.Get("Etag"))
+	case d.meta != nil && d.meta.SHA256 != [32]byte{}:
+		h.Write(d.meta.SHA256[:])
+	default:
+		sum := listing.Digest(d.list)
+		h.Write(sum[:])
+	}
+	fmt.Fprintf(h, "\x00%s\x00%s\x00%v%v\x00%d", d.form, d.query.Encode(), d.offline, d.stale, now.Unix()/60)
+	digestNames(h, held)
+	return `W/"` + hex.EncodeToString(h.Sum(nil)[:12]) + `"`
+}
+
+// digestNames adds a set of names to h, in whatever order they come.
+func digestNames(h hash.Hash, names map[string]bool) {
+	var sum [4]uint64
+	for name, dir := range names {
+		s := sha256.Sum256([]byte(name + strconv.FormatBool(dir)))
+		for i := range sum {
+			sum[i] += binary.LittleEndian.Uint64(s[8*i:])
+		}
+	}
+	binary.Write(h, binary.LittleEndian, sum) // a hash takes all
+}
+
+// arrange puts the entries in the order asked for. By size or time they have to be known before the first goes out.
+func (g *Gateway) arrange(d *directory, held map[string]bool) []int32 {
+	q := d.query
+	q.Format = d.form
+	if q.Sort == listing.SortSize || q.Sort == listing.SortTime {
+		for i := range d.list.Entries {
+			row := g.row(d, held, &d.list.Entries[i])
+			d.list.Entries[i] = row.Entry
+		}
+	}
+	return listing.Arrange(d.list.Entries, q)
+}
+
+// rows gives what is listed with what is held of it, in order. Looked up as they are sent, a hundred thousand of them do not keep the first one
+// waiting.
+func (g *Gateway) rows(d *directory, held map[string]bool, order []int32) iter.Seq[listing.Row] {
+	return func(yield func(listing.Row) bool) {
+		for _, i := range order {
+			if !yield(g.row(d, held, &d.list.Entries[i])) {
+				return
+			}
+		}
+	}
+}
+
+func (g *Gateway) row(d *directory, held map[string]bool, e *listing.Entry) listing.Row {
+	if d.list.Complete != nil {
+		d.list.Complete(e)
+	}
+	row := listing.Row{Entry: *e, Cached: listing.Fresh}
+	if !d.local {
+		g.join(d, &row, held)
+	}
+	return row
+}
+
+// join puts into a row what is held of its name. Of a validated entry the size and time are exact, whatever the listing shows.
+func (g *Gateway) join(d *directory, row *listing.Row, held map[string]bool) {
+	row.Cached = listing.Absent
+	below, here := held[row.Name]
+	if !here {
+		return
+	}
+	if row.Kind == listing.Dir || row.Kind == listing.Unknown && below {
+		key, err := d.key.Child(row.Name, true)
+		if err != nil {
+			return
+		}
+		meta, adopted, err := g.cfg.Listings.Peek(key)
+		switch {
+		case err == nil && row.Kind == listing.Unknown && !meta.Listing:
+		case err == nil:
+			row.Kind = listing.Dir
+			row.Cached = g.state(key, meta, adopted)
+			return
+		case row.Kind == listing.Dir:
+			row.Cached = listing.Stale // something below is held
+			return
+		}
+	}
+	key, err := d.key.Child(row.Name, false)
+	if err != nil {
+		return
+	}
+	meta, adopted, err := g.cfg.Listings.Peek(key)
+	if err != nil {
+		return
+	}
+	row.Cached = g.state(key, meta, adopted)
+	if adopted && !d.made {
+		return
+	}
+	row.Size, row.SizeExact = meta.Size, true
+	if row.Kind == listing.Unknown {
+		row.Kind = listing.File
+	}
+	if t, err := http.ParseTime(meta.LastModified()); err == nil {
+		row.ModTime, row.Step, row.ZoneKnown = t.UTC(), time.Second, true
+	}
+}
+
+func (g *Gateway) state(key cache.Key, m *cache.Meta, adopted bool) listing.State {
+	if g.cfg.Filler.Fresh(key, m, adopted) {
+		return listing.Fresh
+	}
+	return listing.Stale
+}
+
+// unchanged compares If-None-Match with our tag, weakly (RFC 9110 section 13.1.2).
+func unchanged(lines []string, tag string) bool {
+	for _, line := range lines {
+		for t := range strings.SplitSeq(line, ",") {
+			if t = strings.TrimSpace(t); t == "*" || strings.TrimPrefix(t, "W/") == strings.TrimPrefix(tag, "W/") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// wantsGzip says that an Accept-Encoding field names gzip, or all codings, and does not refuse it.
+func wantsGzip(lines []string) bool {
+	wants := false
+	for part := range strings.SplitSeq(strings.ToLower(strings.Join(lines, ",")), ",") {
+		name, params, _ := strings.Cut(strings.TrimSpace(part), ";")
+		q := 1.0
+		if v, ok := strings.CutPrefix(strings.ReplaceAll(params, " ", ""), "q="); ok {
+			q, _ = strconv.ParseFloat(v, 64)
+		}
+		switch strings.TrimSpace(name) {
+		case "gzip", "x-gzip":
+			return q > 0
+		case "*":
+			wants = q > 0
+		}
+	}
+	return wants
+}
