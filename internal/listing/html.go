@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"regexp"
 	"strings"
 
 	"golang.org/x/net/html"
@@ -25,6 +26,9 @@ func parseHTML(src Source, body io.Reader) (*Listing, error) {
 	return p.judge()
 }
 
+// metaCharset finds a page's own declaration. DetermineEncoding does not tell one from its guess.
+var metaCharset = regexp.MustCompile(`(?i)<meta[^>]+charset\s*=`)
+
 // browserText decodes a page that declares a charset other than UTF-8, as a browser would before it looks for links. Without a
 // declaration the bytes stay: they are what the server has for names, and a guess from the first of them may be wrong.
 func browserText(contentType string, body io.Reader) (io.Reader, error) {
@@ -33,8 +37,8 @@ func browserText(contentType string, body io.Reader) (io.Reader, error) {
 	if err != nil && err != io.EOF && len(start) == 0 {
 		return nil, readError(err)
 	}
-	encoding, name, declared := charset.DetermineEncoding(start, contentType)
-	if !declared || name == "utf-8" {
+	encoding, name, certain := charset.DetermineEncoding(start, contentType)
+	if name == "utf-8" || !certain && !metaCharset.Match(start) {
 		return r, nil
 	}
 	return encoding.NewDecoder().Reader(r), nil

@@ -255,10 +255,10 @@ func TestHTMLCut(t *testing.T) {
 // cuts gives places to cut a page of n bytes.
 func cuts(n int) []int {
 	var at []int
-	for i := 1; i < 40; i++ {
-		at = append(at, i*n/40)
+	for i := 1; i < 12; i++ {
+		at = append(at, i*n/12)
 	}
-	for i := 1; i < min(n, 80); i += 1 + i/10 {
+	for i := 1; i < min(n, 80); i += 1 + i/4 {
 		at = append(at, n-i)
 	}
 	return at

@@ -131,8 +131,15 @@ func (p *pageReader) readSizeField(s *scope, f field, text string, v *rowValues)
 	if exact, given := readSize(f.exact.number); given && exact.exact && !exact.unit && (!ok || agrees(exact, shown)) && isDigits(f.exact.number) {
 		shown, ok = exact, text != "-" && text != "—"
 	}
-	if ok && !v.sized {
-		v.size, v.sized = shown, true
+	if ok {
+		v.setSize(shown)
+	}
+}
+
+// setSize takes a size, but a rounded one only where there is none yet.
+func (v *rowValues) setSize(f figure) {
+	if !v.sized || f.exact && !v.size.exact {
+		v.size, v.sized = f, true
 	}
 }
 

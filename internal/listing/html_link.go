@@ -73,8 +73,9 @@ func (r *resolver) resolve(href string) place {
 		return place{}
 	}
 	at := r.place(host, path, query)
-	if at.kind == parentLink { // ".." has no slash until it is resolved
-		at.slash = at.slash && strings.HasSuffix(strings.TrimSpace(href), "/")
+	if at.kind == parentLink { // ".." has no slash until it is resolved, and the root always has one
+		href = strings.TrimSpace(href)
+		at.slash = strings.HasSuffix(href, "../") || path != "/" && strings.HasSuffix(href, "/")
 	}
 	return at
 }
@@ -243,7 +244,7 @@ func (r *resolver) place(host, path, query string) place {
 	case !same || len(parts) < len(r.dir)-1:
 		return place{kind: otherLink, slash: slash}
 	case len(parts) == len(r.dir)-1:
-		return place{kind: parentLink, slash: slash && path != "/", query: query}
+		return place{kind: parentLink, query: query}
 	case len(parts) == len(r.dir) && query != "":
 		return place{kind: controlLink, query: query}
 	case len(parts) == len(r.dir):

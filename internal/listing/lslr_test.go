@@ -3,6 +3,7 @@ package listing
 import (
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -75,13 +76,9 @@ func TestTreeEndsWithTheCallersError(t *testing.T) {
 
 // The bound is one directory's, not the tree's.
 func TestTreeBoundsADirectory(t *testing.T) {
-	row := treeFile + strings.Repeat("x", 60<<10)
-	var body strings.Builder
-	body.WriteString(".:\n")
-	for i := range MaxSize/len(row) + 2 {
-		fmt.Fprintf(&body, "%s%d\n", row, i)
-	}
-	if _, err := walkTree(body.String()); !errors.Is(err, ErrTooLarge) {
-		t.Errorf("ParseTree of a directory of %d bytes = %v, want ErrTooLarge", body.Len(), err)
+	row := treeFile + strings.Repeat("x", 60<<10) + "\n"
+	err := ParseTree(Source{Now: today}, io.MultiReader(strings.NewReader(".:\n"), &endless{text: row}), func(string, *Listing) error { return nil })
+	if !errors.Is(err, ErrTooLarge) {
+		t.Errorf("ParseTree of a directory without end = %v, want ErrTooLarge", err)
 	}
 }

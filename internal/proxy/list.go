@@ -38,14 +38,16 @@ func (g *Gateway) list(w http.ResponseWriter, r *http.Request, x *exchange, d *d
 	tag := d.tag(a, held, g.cfg.Now())
 	h := w.Header()
 	h["Vary"] = []string{"Accept, Accept-Encoding"}
-	h["Etag"] = []string{tag}
-	h["Cache-Control"] = []string{"no-cache"}
+	if tag != "" {
+		h["Etag"] = []string{tag}
+	}
+	// It has no Cache-Control and no Last-Modified, so that nobody reuses it without asking but a zcache behind this one, for its own --listing-ttl.
 	h["X-Content-Type-Options"] = []string{"nosniff"}
 	if d.meta != nil {
 		h["Age"] = []string{strconv.FormatInt(int64(max(0, g.cfg.Now().Sub(d.meta.Received))/time.Second), 10)}
 	}
 	g.stamp(h, x)
-	if unchanged(r.Header["If-None-Match"], tag) {
+	if tag != "" && unchanged(r.Header["If-None-Match"], tag) {
 		x.status = http.StatusNotModified
 		w.WriteHeader(x.status)
 		return nil
@@ -116,12 +118,17 @@ func (g *Gateway) held(d *directory) map[string]bool {
 	return names
 }
 
-// tag is a weak entity tag: of what is listed, of what is held of it, and of the minute, for what is fresh goes stale by itself.
+// tag is a weak entity tag: of what is listed, of what is held of it, and of the minute, for what is fresh goes stale by itself. A large directory of
+// this machine has none: it would take a look at every file before the first byte.
 func (d *directory) tag(a *fill.Answer, held map[string]bool, now time.Time) string {
 	h := sha256.New()
 	switch {
-	case d.local && a != nil && a.Header.Get("Etag") != "":
-		io.WriteString(h, a.Header.Get("Etag"))
+	case d.local:
+		own := a.Header.Get("Etag")
+		if own == "" {
+			return ""
+		}
+		io.WriteString(h, own)
 	case d.meta != nil && d.meta.SHA256 != [32]byte{}:
 		h.Write(d.meta.SHA256[:])
 	default:
