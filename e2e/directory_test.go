@@ -2,8 +2,10 @@ package e2e
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"os"
@@ -67,7 +69,7 @@ func wantRows(t testing.TB, what string, got []row, want ...string) {
 func forest(n *nginx) []string {
 	paths := []string{
 		"pub/README", "pub/a-1.0.tar.gz", "pub/a-1.0.tar.gz.sig", "pub/v1.9/x.bin", "pub/v1.10/y.bin", "pub/v1.10/deep/er/z.bin",
-		"pub/with space/<script>alert(1)<&script>\".txt", "pub/with space/100%.txt", "pub/with space/a#b?c=d;e.txt", "pub/émoji-😀/ü.txt",
+		"pub/with space/<script>alert 1<&script>\".txt", "pub/with space/100%.txt", "pub/with space/a#b?c=d;e.txt", "pub/émoji-😀/ü.txt",
 	}
 	for i, p := range paths {
 		n.put(p, bytesOf(p, 100+i))
@@ -317,5 +319,65 @@ func TestRealClientsCrawlOffline(t *testing.T) {
 	run(t, dir, "lftp", "-c", "set net:max-retries 1; set cmd:fail-exit yes; mirror "+z.url+"/pub/v1.10/ got")
 	if got := names(t, filepath.Join(dir, "got")); len(got) != 2 {
 		t.Errorf("lftp mirror with the upstream stopped saw %q, want 2 files", got)
+	}
+}
+
+func TestPurgeOfADirectoryLeavesWhatIsBelow(t *testing.T) {
+	n := startNginx(t, "autoindex on;")
+	n.put("pub/a", bytesOf("a", 10))
+	n.put("pub/sub/b", bytesOf("b", 10))
+	z := start(t, "--upstream", "tree="+n.url)
+	get(t, z.url+"/tree/pub/")
+	get(t, z.url+"/tree/pub/a")
+	get(t, z.url+"/tree/pub/sub/b")
+	post := func(body string) string {
+		resp, err := plain.Post(z.url+"/-/purge", "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		out, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("purge %s: %d %s %v", body, resp.StatusCode, out, err)
+		}
+		return string(out)
+	}
+	post(`{"path":"/tree/pub/"}`)
+	dir := filepath.Join(z.root, "tree", "pub")
+	for name, want := range map[string]bool{".zcache-listing.html": false, ".zcache-listing.json": false, "a": true, "sub/b": true} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); (err == nil) != want {
+			t.Errorf("after the purge of the directory alone %s is there: %v, want %v", name, err == nil, want)
+		}
+	}
+	get(t, z.url+"/tree/pub/")
+	post(`{"path":"/tree/pub/","recursive":true}`)
+	if _, err := os.Lstat(dir); err == nil {
+		t.Errorf("after a recursive purge %s is still there", dir)
+	}
+	if _, err := os.Lstat(filepath.Join(z.root, "tree", ".zcache-upstream")); err != nil {
+		t.Errorf("a purge took the note of the upstream: %v", err)
+	}
+}
+
+func TestDirectoryIsCompressedForWhoTakesIt(t *testing.T) {
+	n := startNginx(t, "autoindex on;")
+	for i := range 50 {
+		n.put(fmt.Sprintf("pub/file-%02d.txt", i), []byte("x"))
+	}
+	z := start(t, "--upstream", n.url)
+	whole := get(t, z.url+"/pub/?format=json")
+	packed := get(t, z.url+"/pub/?format=json", "Accept-Encoding: gzip")
+	if packed.Header.Get("Content-Encoding") != "gzip" || !strings.Contains(packed.Header.Get("Vary"), "Accept-Encoding") {
+		t.Fatalf("with Accept-Encoding gzip: %v", packed.Header)
+	}
+	r, err := gzip.NewReader(bytes.NewReader(packed.Body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, whole.Body) || len(packed.Body) > len(whole.Body)/2 {
+		t.Errorf("unpacked: %d bytes of %d, %v, from %d", len(got), len(whole.Body), err, len(packed.Body))
+	}
+	if a := get(t, z.url+"/pub/?format=json", "Accept-Encoding: gzip;q=0"); a.Header.Get("Content-Encoding") != "" {
+		t.Errorf("gzip refused and given: %v", a.Header)
 	}
 }

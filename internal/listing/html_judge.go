@@ -236,7 +236,7 @@ func (p *pageReader) points(main *block) int {
 	add(1, v.words <= 25)
 	add(-2, v.words > 150+3*rows)
 	add(-2, main.prosy*2 > rows)
-	add(-4, v.password || v.failed())
+	add(-20, v.password || v.failed())
 	add(-8, main.foreign >= rows)
 	add(-20, v.misnamed())
 	return n

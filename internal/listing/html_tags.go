@@ -1,6 +1,7 @@
 package listing
 
 import (
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/html/atom"
@@ -132,7 +133,7 @@ func (p *pageReader) values() values {
 		if _, ok := p.clock.readTime(p.attr.title); ok {
 			v.time = p.attr.title
 		} else if f, ok := readSize(p.attr.title); ok && f.exact && v.number == "" {
-			v.number = p.attr.title
+			v.number = strconv.FormatInt(f.bytes, 10)
 		}
 	}
 	return v

@@ -55,6 +55,7 @@ type treeReader struct {
 	path    string // of the part that is being read
 	start   int64  // where it began
 	entries []Entry
+	more    []byte      // lines that go on with the name of the last of entries
 	below   []treeChild // the directories among entries
 	subdirs bool        // the part's directory was announced with more links than an empty one has
 	total   bool        // the part has a line of its total
@@ -86,6 +87,7 @@ func (t *treeReader) line(line string) error {
 	blank := t.blank
 	t.blank = false
 	if e, ok := unixRow(t.frame, line); ok {
+		t.settle()
 		t.entries = append(t.entries, e)
 		t.begun, t.any = false, true
 		if e.Kind == Dir && possible(e.Name) {
@@ -120,18 +122,27 @@ func looksLikeRow(line string) bool {
 	return ok
 }
 
-// goOn appends a line to the name of the last row.
+// goOn takes a line for the next part of the last row's name.
 func (t *treeReader) goOn(line string) error {
-	last := &t.entries[len(t.entries)-1]
-	text := &last.Name
-	if last.Link && last.Target != "" {
-		text = &last.Target
-	}
-	if len(*text)+len(line) > longestLine {
+	t.more = append(append(t.more, '\n'), line...)
+	if len(t.more) > longestLine {
 		return fmt.Errorf("%w: a name of over %d bytes", ErrNotListing, longestLine)
 	}
-	*text += "\n" + line
 	return nil
+}
+
+// settle puts what went on with the last row's name behind it.
+func (t *treeReader) settle() {
+	if len(t.more) == 0 {
+		return
+	}
+	last := &t.entries[len(t.entries)-1]
+	if last.Link && last.Target != "" {
+		last.Target += string(t.more)
+	} else {
+		last.Name += string(t.more)
+	}
+	t.more = t.more[:0]
 }
 
 // header begins the part of a directory.
@@ -186,6 +197,7 @@ func (t *treeReader) come() {
 // shut ends the part that is being read, and hands it over. Of a part that was cut behind its header nothing is left but that:
 // neither the total that other parts have, nor the rows that its links promise. pure-ftpd so ends a tree at its limit of depth.
 func (t *treeReader) shut() error {
+	t.settle()
 	if len(t.open) == 0 {
 		t.totals = t.total
 	}
