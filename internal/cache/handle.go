@@ -149,11 +149,11 @@ func (t *Tree) inspect(p place, f *os.File) (*handle, error) {
 	}
 	if err != nil || r.meta.Size != st.Size || !r.meta.ModTime.Equal(modTime(&st)) {
 		h.adopt(&st)
-		h.meta.Listing = p.base() == listingName
 	} else {
 		h.meta, h.key, h.since = r.meta, r.key, r.meta.Received
 		h.weight = weigh(r.meta.Header) + weigh(r.meta.Vary)
 	}
+	h.meta.Listing = h.meta.Listing || p.base() == listingName // also of one that was copied in
 	return h, nil
 }
 

@@ -24,6 +24,11 @@ func (f *Filler) local(ctx context.Context, r *Request, policy Policy) (*Answer,
 	outcome := Outcome{Cache: Hit, Hit: true, Detail: "local"}
 	body, ok := resp.Body.(interface{ File() *os.File })
 	if !ok || resp.StatusCode != http.StatusOK {
+		if r.Listing { // also a HEAD needs to know what is listed
+			get := *r
+			get.Method = http.MethodGet
+			r = &get
+		}
 		a := f.passOn(resp, r, outcome)
 		a.Live = false
 		return a, nil

@@ -97,6 +97,7 @@ type pageReader struct {
 	link    openLink
 	blocks  map[int32]*block
 	order   []*block
+	last    int32 // the id of the last block
 	seen    evidence
 	heading []byte
 }
@@ -212,7 +213,8 @@ func (p *pageReader) text(raw []byte) {
 	case 0:
 	case atom.Title:
 		if p.seen.title == "" {
-			p.seen.title = string(bytes.TrimSpace(p.z.Text()))
+			title := bytes.TrimSpace(p.z.Text())
+			p.seen.title = string(title[:min(len(title), maxRowText)])
 		}
 		return
 	default:
@@ -264,7 +266,7 @@ func (p *pageReader) rowText(t []byte) {
 		p.beginRow()
 		if !p.link.open {
 			p.seen.words += countWords(t)
-			if len(p.row.buf) > maxRowText/2 {
+			if len(p.row.buf) > maxRowText/2 || len(p.row.fields) > maxLoose {
 				p.cutLoose()
 			}
 		}

@@ -33,9 +33,16 @@ type doubt struct {
 	half     bool
 }
 
+// maxBlocks bounds the blocks of a page; what comes after is put to the last of them.
+const maxBlocks = 4096
+
 func (p *pageReader) block(s *scope, id int32) *block {
+	if len(p.order) >= maxBlocks {
+		id = p.last
+	}
 	b := p.blocks[id]
 	if b == nil {
+		p.last = id
 		b = &block{kind: s.kind, class: s.class, cells: s.cells}
 		p.blocks[id] = b
 		p.order = append(p.order, b)

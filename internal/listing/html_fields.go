@@ -255,6 +255,12 @@ func (v *rowValues) readBeside(before, behind string) {
 
 // readLone takes a field that holds no time: it is a size, a word for the kind, or nothing.
 func (p *pageReader) readLone(s *scope, f field, text string, v *rowValues) {
+	if kind, size, ok := strings.Cut(text, " - "); ok { // uhttpd: "directory - 0.00 kbyte"
+		if h := hintOfWord(kind); h != 0 {
+			v.hints |= h
+			text = size
+		}
+	}
 	bare := strings.Trim(text, "()[] ")
 	if h := hintOfWord(text); h != 0 && (s.kind == inTable || text != bare || h&fileHint == 0) && text != "d" && text != "-" {
 		v.hints |= h

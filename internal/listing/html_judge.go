@@ -40,6 +40,9 @@ func (v *evidence) link(at place, text string, apart bool) {
 		if len(at.query) < 60 {
 			v.controls++
 		}
+		if saysNext(text) {
+			v.next = at.query
+		}
 	case parentLink, selfLink:
 		if saysUp(text) {
 			v.up++
@@ -52,9 +55,21 @@ func (v *evidence) link(at place, text string, apart bool) {
 	}
 }
 
+// saysNext says whether a link shows the next page of a listing.
+func saysNext(text string) bool {
+	switch strings.ToLower(text) {
+	case "next", "next page", "next »", "next >", "next →", "»", "more", "下一页":
+		return true
+	}
+	return false
+}
+
 func saysUp(text string) bool {
 	text = strings.ToLower(text)
 	if strings.Contains(text, "..") && len(text) < 12 {
+		return true
+	}
+	if strings.Contains(text, "parent dir") {
 		return true
 	}
 	text = strings.Trim(text, " /\\.[]()<>^↑⬆«‹←-")

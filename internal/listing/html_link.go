@@ -91,19 +91,26 @@ func (r *resolver) resolveShown(href, text string) (place, bool) {
 	return p, p.kind == childLink
 }
 
-// plainChild decides the commonest hrefs without parsing them: one segment of harmless characters.
+// plainChild decides the commonest hrefs without parsing them: one segment of harmless characters and escapes.
 func plainChild(href string) (name string, slash, ok bool) {
+	escaped := false
 	for i := range len(href) {
 		c := href[i]
 		switch {
 		case isLetter(c), isDigit(c), c == '-', c == '_', c == '+', c == '~', c == '.' && i > 0:
+		case c == '%':
+			escaped = true
 		case c == '/' && i == len(href)-1 && i > 0:
 			slash = true
 		default:
 			return "", false, false
 		}
 	}
-	return strings.TrimSuffix(href, "/"), slash, href != ""
+	name = strings.TrimSuffix(href, "/")
+	if escaped {
+		name = decoded(name)
+	}
+	return name, slash, possible(name)
 }
 
 // parse gives the host, the absolute path without dot segments, and the query of href. It is false for what is no web address.
@@ -250,7 +257,7 @@ func (r *resolver) place(host, path, query string) place {
 	case len(parts) == len(r.dir):
 		return place{kind: selfLink}
 	}
-	name := decoded(parts[len(r.dir)])
+	name := strings.Clone(decoded(parts[len(r.dir)])) // not to keep the whole path for it
 	if !possible(name) {
 		return place{kind: otherLink}
 	}

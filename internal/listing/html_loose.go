@@ -18,9 +18,12 @@ type looseRows struct {
 type drop struct{ depth, at int }
 
 // maxLoose bounds the events that are kept between two links.
-const maxLoose = 512
+const maxLoose = maxFields / 2
 
 func (l *looseRows) drop(depth, at int) {
+	if n := len(l.drops); n > 0 && l.drops[n-1].at == at && l.drops[n-1].depth <= depth && n > l.after {
+		return // it says nothing new
+	}
 	l.drops = append(l.drops, drop{depth, at})
 }
 

@@ -42,6 +42,9 @@ type rowLink struct {
 // maxRowText bounds what is kept of a row's text, in bytes: more than the longest name escaped threefold, and a date.
 const maxRowText = 8 << 10
 
+// maxFields bounds a row's fields.
+const maxFields = 256
+
 func (r *htmlRow) reset(kind scopeKind) {
 	*r = htmlRow{open: true, kind: kind, buf: r.buf[:0], fields: r.fields[:0], links: r.links[:0], broken: true}
 }
@@ -54,7 +57,7 @@ func (r *htmlRow) hint(h hints) {
 		return
 	}
 	r.hints |= h
-	if r.kind == loose {
+	if r.kind == loose && len(r.fields) < maxFields {
 		r.broken = true
 		r.fields = append(r.fields, field{from: len(r.buf), to: len(r.buf), hints: h, depth: 1 << 20})
 	}
@@ -62,6 +65,9 @@ func (r *htmlRow) hint(h hints) {
 
 // field begins a field in the element e. Stack is the number of elements open.
 func (r *htmlRow) field(e *element, linked bool, stack int) {
+	if len(r.fields) >= maxFields {
+		return
+	}
 	r.fields = append(r.fields, field{
 		from: len(r.buf), to: len(r.buf), role: e.role, col: e.col, exact: e.exact, linked: linked, depth: 2 * stack,
 	})
@@ -70,7 +76,7 @@ func (r *htmlRow) field(e *element, linked bool, stack int) {
 
 // text adds text of the element e.
 func (r *htmlRow) text(t []byte, e *element, linked bool, stack int) {
-	if len(r.buf) > maxRowText {
+	if len(r.buf) > maxRowText || len(r.fields) >= maxFields {
 		return
 	}
 	if !linked {

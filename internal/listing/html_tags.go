@@ -231,8 +231,14 @@ func (p *pageReader) find(tag atom.Atom) int {
 	return -1
 }
 
+// maxDepth bounds the elements that are open at once, as browsers do; what is deeper is read as its parent's.
+const maxDepth = 512
+
 // open puts an element on the stack and begins its row or scope.
 func (p *pageReader) open(tag atom.Atom) {
+	if len(p.stack) >= maxDepth {
+		return
+	}
 	parent := p.top()
 	p.ids++
 	e := element{tag: tag, id: p.ids, role: parent.role, col: parent.col, exact: p.values(), apart: parent.apart}

@@ -66,7 +66,7 @@ func (g *Gateway) directory(w http.ResponseWriter, r *http.Request, x *exchange,
 	}
 	d := &directory{wish: want, place: to}
 	d.key = d.key.WithoutQuery()
-	if g.document(d.key, r.Header) {
+	if !to.hub.Local && g.document(d.key, r.Header) {
 		return false, nil
 	}
 	req := g.request(w, r, d.key)

@@ -11,7 +11,7 @@ func (o *sheet) appendBottom(b []byte) []byte {
 	if o.rows > 0 {
 		b = append(b, "</tbody>"...)
 	}
-	b = append(b, "</table></form>\n"...)
+	b = append(b, "</table>\n"...)
 	switch {
 	case o.rows == 0 && o.page.Total > 0:
 		b = append(b, `<p class="none">Nothing here: the directory ends before this page.</p>`...)

@@ -136,7 +136,9 @@ func appendTime(b []byte, t time.Time, step time.Duration, zoned bool) []byte {
 	return append(b, "</time>"...)
 }
 
-// appendState appends what is held of a file as a button that leads to its details: a button is no link that a crawler would follow.
+// appendState appends what is held of a file as a button that leads to its details: a button is no link that a crawler would follow. It has a
+// form of its own. With one form for all rows, Chromium looks for its first button anew for each row that is put elsewhere, and to sort 5,000
+// of them took 7 s.
 func (o *sheet) appendState(b []byte, row *listing.Row, dir bool) []byte {
 	word := states[row.Cached]
 	if dir {
@@ -145,7 +147,7 @@ func (o *sheet) appendState(b []byte, row *listing.Row, dir bool) []byte {
 		}
 		word = "listed"
 	}
-	b = append(b, `<button name="url" value="`...)
+	b = append(b, `<form action="/-/entry"><button name="url" value="`...)
 	b = append(b, o.base...)
 	b = appendHref(b, row.Name)
 	if dir {
@@ -153,5 +155,5 @@ func (o *sheet) appendState(b []byte, row *listing.Row, dir bool) []byte {
 	}
 	b = append(b, `">`...)
 	b = append(b, word...)
-	return append(b, "</button>"...)
+	return append(b, "</button></form>"...)
 }
