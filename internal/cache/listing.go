@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -40,6 +41,9 @@ func (t *Tree) recognise(key Key, m *Meta, f *os.File) (*listing.Listing, error)
 	l, err := parseListing(m, io.NewSectionReader(f, 0, m.Size))
 	if err == nil && l.Next != "" {
 		err = fmt.Errorf("%w: more pages follow", listing.ErrCut)
+	}
+	if err == nil && l.Bare() && strings.Contains(m.Header.Get("Content-Type"), "json") {
+		err = fmt.Errorf("%w: strings alone, as a program's answer may be", listing.ErrNotListing)
 	}
 	if err == nil {
 		m.Listing, m.Provisional = true, false // its own end vouches for its length

@@ -68,6 +68,16 @@ type Listing struct {
 	Next string
 }
 
+// Bare says that the listing tells names and nothing else of them, though there are some. A JSON array of strings may be that, or anything.
+func (l *Listing) Bare() bool {
+	for i := range l.Entries {
+		if e := &l.Entries[i]; e.Kind != Unknown || e.Size >= 0 || !e.ModTime.IsZero() {
+			return false
+		}
+	}
+	return len(l.Entries) > 0
+}
+
 // A Source says where a body came from.
 type Source struct {
 	// URL is the directory's, after redirects. Its path ends in a slash.

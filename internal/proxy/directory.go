@@ -167,7 +167,7 @@ func (g *Gateway) parseAnswer(d *directory, a *fill.Answer) error {
 		rest = failing{err}
 	case len(seen) <= listing.MaxSize:
 		l, err := listing.Parse(listing.Source{URL: u, ContentType: a.Header.Get("Content-Type"), Now: g.cfg.Now()}, bytes.NewReader(seen))
-		if err == nil && l.Next == "" {
+		if err == nil && l.Next == "" && !l.Bare() {
 			d.list = l
 			return nil
 		}

@@ -12,6 +12,8 @@ const (
 	flushEvery = 32 << 10
 	// group is how many rows a tbody has. The browser leaves out the groups that are out of sight, and only then are 100,000 rows quick.
 	group = 100
+	// long is from how many rows on the server sorts instead of the script: see appendState.
+	long = 5000
 )
 
 // A sheet is a page that is being written.
@@ -20,6 +22,7 @@ type sheet struct {
 	base   string // page.Path, escaped for an attribute
 	byName bool   // rows come in order of name
 	kin    kin
+	long   bool
 
 	rows, files, held int
 	bytes             int64 // of what is held
@@ -30,6 +33,7 @@ type sheet struct {
 func Browse(w io.Writer, p *listing.Page) error {
 	o := &sheet{page: p, base: string(appendEscaped(nil, p.Path))}
 	o.byName = (p.Query.Sort == "" || p.Query.Sort == listing.SortName) && p.Query.Order != listing.OrderDown
+	o.long = o.expected() >= long
 	b := make([]byte, 0, flushEvery+8<<10)
 	b = o.appendTop(b)
 	for row := range p.Rows {

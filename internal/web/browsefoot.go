@@ -12,6 +12,9 @@ func (o *sheet) appendBottom(b []byte) []byte {
 		b = append(b, "</tbody>"...)
 	}
 	b = append(b, "</table>\n"...)
+	if o.long {
+		b = append(b, "</form>\n"...)
+	}
 	switch {
 	case o.rows == 0 && o.page.Total > 0:
 		b = append(b, `<p class="none">Nothing here: the directory ends before this page.</p>`...)

@@ -97,6 +97,9 @@ func (o *sheet) appendTop(b []byte) []byte {
 	b = o.appendNote(b)
 	b = o.appendSortForms(b)
 	b = append(b, "<main>"...)
+	if o.long {
+		b = append(b, detailForm...)
+	}
 	return o.appendTableHead(b)
 }
 
@@ -209,8 +212,11 @@ func (o *sheet) appendTableHead(b []byte) []byte {
 		b = append(b, " long"...)
 	}
 	b = append(b, `" aria-label="Entries"`...)
-	if n == o.page.Total { // the script may then sort by itself
+	if n == o.page.Total && !o.long { // the script may then sort by itself
 		b = append(b, ` data-whole="1"`...)
+	}
+	if n != o.page.Total {
+		b = append(b, ` data-part="1"`...)
 	}
 	b = append(b, "><thead><tr>"...)
 	by, down := o.sorted()

@@ -34,7 +34,7 @@ function filter() {
     }
     const done = i >= all.length;
     if (done || i === slice) settle(all, height);
-    count.textContent = words.length ? shown.toLocaleString('en') + (done ? ' of ' : '… of ') + (table.dataset.whole ? said : all.length.toLocaleString('en') + ' on this page') : said;
+    count.textContent = words.length ? shown.toLocaleString('en') + (done ? ' of ' : '… of ') + (table.dataset.part ? all.length.toLocaleString('en') + ' on this page' : said) : said;
     none.hidden = !done || shown > 0 || !all.length;
     if (!done) requestAnimationFrame(step);
   })();
@@ -107,7 +107,7 @@ function sort(by, order) {
 
 function sorting(e) {
   const f = e.target;
-  if (!f.matches('.sort') || !table.dataset.whole) return; // of a part of the rows only the server knows which come first
+  if (!f.matches('.sort') || !table.dataset.whole) return; // the server knows the rows that are not here, and is quicker with very many
   e.preventDefault();
   const by = f.elements.sort.value, order = f.elements.order.value;
   if (read().length) sort(by, order);
