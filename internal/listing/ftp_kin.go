@@ -50,39 +50,20 @@ func eplfRow(_ frame, line string) (Entry, bool) {
 	return e, true
 }
 
-// dosRow reads a row of IIS: "01-15-26  08:09AM                 1234 a-file.txt", "2026-01-15  08:09       <DIR>          pub". The
-// month comes first, except where the year does; where there is no such month, the time is unknown.
+// dosRow reads a row of IIS: "01-15-26  08:09AM                 1234 a-file.txt", "2026-01-15  08:09       <DIR>          pub".
 func dosRow(f frame, line string) (Entry, bool) {
-	date, rest := token(line)
 	if len(line) < 20 || line[0] == ' ' {
 		return Entry{}, false
 	}
-	parts := strings.FieldsFunc(date, func(c rune) bool { return c == '-' || c == '/' || c == '.' })
-	if len(parts) != 3 || len(date) != 8 && len(date) != 10 {
+	date, rest := token(line)
+	clock, rest := token(rest)
+	st, ok := f.dosTime(date, clock)
+	if !ok {
 		return Entry{}, false
-	}
-	if len(parts[0]) == 4 {
-		parts[0], parts[1], parts[2] = parts[1], parts[2], parts[0]
-	}
-	month, monthOK := number(parts[0], 2)
-	day, dayOK := number(parts[1], 2)
-	year, yearOK := number(parts[2], 4)
-	word, rest := token(rest)
-	t, timeOK := dosDayTime(word)
-	if !monthOK || !dayOK || !yearOK || !timeOK {
-		return Entry{}, false
-	}
-	switch {
-	case year < 70:
-		year += 2000
-	case year < 100:
-		year += 1900
 	}
 	e := Entry{Size: -1}
-	if st, ok := f.at(year, time.Month(month), day, t); ok && month <= 12 {
-		st.on(&e)
-	}
-	word, rest = token(rest)
+	st.on(&e)
+	word, rest := token(rest)
 	switch word {
 	case "<DIR>":
 		e.Kind, e.Mode = Dir, fs.ModeDir
@@ -96,23 +77,46 @@ func dosRow(f frame, line string) (Entry, bool) {
 			return Entry{}, false
 		}
 		e.Kind, e.Size, e.SizeExact = File, size, true
-		n := name(rest)
-		e.Name = strings.Clone(n)
-		return e, n != ""
-	}
-	if e.Link {
-		instant{}.on(&e)
+		e.Name = strings.Clone(name(rest))
+		return e, e.Name != ""
 	}
 	// IIS sets names off by the width of the size's column, which <DIR> stands at the start of.
 	n := strings.TrimLeft(rest, " ")
 	if wide := "          "; strings.HasPrefix(rest, wide) {
 		n = rest[len(wide):]
 	}
-	if at := strings.LastIndex(n, " ["); e.Link && at > 0 && strings.HasSuffix(n, "]") {
-		n, e.Target = n[:at], strings.Clone(n[at+2:len(n)-1])
+	if e.Link {
+		instant{}.on(&e) // the link's own
+		if at := strings.LastIndex(n, " ["); at > 0 && strings.HasSuffix(n, "]") {
+			n, e.Target = n[:at], strings.Clone(n[at+2:len(n)-1])
+		}
 	}
 	e.Name = strings.Clone(n)
 	return e, n != ""
+}
+
+// dosTime reads a date in figures and a clock. The month comes first, except where the year does; where there is no such month or
+// day, the time is unknown.
+func (f frame) dosTime(date, clock string) (instant, bool) {
+	parts := strings.FieldsFunc(date, func(c rune) bool { return c == '-' || c == '/' || c == '.' })
+	if len(parts) != 3 || len(date) != 8 && len(date) != 10 {
+		return instant{}, false
+	}
+	if len(parts[0]) == 4 {
+		parts[0], parts[1], parts[2] = parts[1], parts[2], parts[0]
+	}
+	month, monthOK := number(parts[0], 2)
+	day, dayOK := number(parts[1], 2)
+	year, yearOK := number(parts[2], 4)
+	t, timeOK := dosDayTime(clock)
+	switch {
+	case year < 70:
+		year += 2000
+	case year < 100:
+		year += 1900
+	}
+	st, _ := f.at(year, time.Month(month), day, t)
+	return st, monthOK && dayOK && yearOK && timeOK
 }
 
 // dosDayTime reads 08:09AM, 08:09PM and 20:09.

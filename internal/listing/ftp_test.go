@@ -60,6 +60,8 @@ func TestRowForms(t *testing.T) {
 		{"IIS, evening", "01-15-2026  08:09PM       <DIR>          pub", dir("pub", at(2026, 1, 15, 20, 9), time.Minute)},
 		{"IIS, a name with a leading blank", "01-15-26  08:09AM       <DIR>           x", dir(" x", at(2026, 1, 15, 8, 9), time.Minute)},
 		{"DOS, the year first", "2026-01-15  08:09             1,234 a", file("a", 1234, at(2026, 1, 15, 8, 9), time.Minute)},
+		{"a day where IIS has the month", "15-01-26  08:09AM                 1234 a", Entry{Name: "a", Size: 1234, SizeExact: true, Kind: File}},
+		{"a junction", "01-15-26  08:09AM       <JUNCTION>     j [D:\\x y]", Entry{Name: "j", Size: -1, Kind: Dir, Link: true, Target: "D:\\x y"}},
 		{"NetWare", "- [RWCEAFMS] rhesus       214059       Oct 20 15:27    cx.exe", file("cx.exe", 214059, at(2026, 10, 20, 15, 27), time.Minute)},
 		{"a NetWare directory", "d [R----F--] supervisor            512       Jan 15  2026    login", dir("login", jan, daily)},
 	} {

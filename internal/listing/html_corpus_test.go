@@ -252,13 +252,17 @@ func TestHTMLCut(t *testing.T) {
 	}
 }
 
-// cuts gives places to cut a page of n bytes.
+// cuts gives places to cut a page of n bytes. Most of a large page is its style and icons.
 func cuts(n int) []int {
 	var at []int
-	for i := 1; i < 12; i++ {
-		at = append(at, i*n/12)
+	parts, tail := 12, 80
+	if n > 20_000 {
+		parts, tail = 4, 12
 	}
-	for i := 1; i < min(n, 80); i += 1 + i/4 {
+	for i := 1; i < parts; i++ {
+		at = append(at, i*n/parts)
+	}
+	for i := 1; i < min(n, tail); i += 1 + i/4 {
 		at = append(at, n-i)
 	}
 	return at

@@ -169,7 +169,7 @@ func FuzzHTML(f *testing.F) {
 
 // TestHTMLPathological reads pages that are made to take long. Each is linear in its length, or this test does not end.
 func TestHTMLPathological(t *testing.T) {
-	const n = 50_000
+	const n = 20_000
 	for _, one := range []struct{ name, open, part, end string }{
 		{"elements in elements", "", "<div>", ""},
 		{"links in one cell", "<table><tr><td>", `<a href="x">x</a>`, "</table>"},

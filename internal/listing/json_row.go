@@ -1,6 +1,7 @@
 package listing
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"strconv"
@@ -13,6 +14,7 @@ type jsonField uint8
 
 const (
 	jsonName jsonField = iota + 1
+	jsonBase
 	jsonURL
 	jsonURI
 	jsonType
@@ -27,11 +29,12 @@ const (
 	jsonSizeExact
 	jsonStep
 	jsonZoneKnown
+	jsonStat
 )
 
 // jsonFields are the members that servers use, by folded name.
 var jsonFields = map[string]jsonField{
-	"name": jsonName, "filename": jsonName, "basename": jsonName, "text": jsonName,
+	"name": jsonName, "filename": jsonName, "basename": jsonName, "text": jsonName, "base": jsonBase,
 	"url": jsonURL, "href": jsonURL, "uri": jsonURI,
 	"type": jsonType, "kind": jsonType, "filetype": jsonType, "pathtype": jsonType, "entrytype": jsonType,
 	"isdir": jsonIsDir, "isdirectory": jsonIsDir, "isfolder": jsonIsDir, "directory": jsonIsDir, "dir": jsonIsDir, "folder": jsonIsDir,
@@ -41,11 +44,13 @@ var jsonFields = map[string]jsonField{
 	"mode": jsonMode, "issymlink": jsonIsLink, "islink": jsonIsLink,
 	"target": jsonTarget, "symlinkpath": jsonTarget, "targetescaped": jsonTargetEscaped,
 	"sizeexact": jsonSizeExact, "modtimestep": jsonStep, "zoneknown": jsonZoneKnown,
+	"stat": jsonStat, "stats": jsonStat,
 }
 
 // A jsonRow is what an entry's object said. Its buffers are used again for the next.
 type jsonRow struct {
 	name, url, uri []byte
+	base           []byte
 	target         string
 	kind           Kind
 	told           bool // kind was told
@@ -65,7 +70,7 @@ type jsonRow struct {
 }
 
 func (r *jsonRow) reset() {
-	*r = jsonRow{name: r.name[:0], url: r.url[:0], uri: r.uri[:0], rawTime: r.rawTime[:0]}
+	*r = jsonRow{name: r.name[:0], url: r.url[:0], uri: r.uri[:0], base: r.base[:0], rawTime: r.rawTime[:0]}
 }
 
 // kinds are the words for what an entry is, in lower case.
@@ -83,6 +88,8 @@ func (r *jsonRow) string(f jsonField, s []byte) {
 		if len(r.name) == 0 {
 			r.name = append(r.name[:0], s...)
 		}
+	case jsonBase:
+		r.base = append(r.base[:0], s...)
 	case jsonURL:
 		r.url = append(r.url[:0], s...)
 	case jsonURI:
@@ -96,8 +103,8 @@ func (r *jsonRow) string(f jsonField, s []byte) {
 			r.link, r.linkType = true, kind == Unknown
 		}
 	case jsonSize:
-		if n, err := strconv.ParseInt(string(s), 10, 64); err == nil && n >= 0 {
-			r.size, r.sized = n, true
+		if f, ok := readSize(string(s)); ok {
+			r.size, r.sized, r.inexact = f.bytes, true, r.inexact || !f.exact
 		}
 	case jsonTime:
 		r.rawTime, r.epoch = append(r.rawTime[:0], s...), isDigits(string(s))
@@ -178,8 +185,12 @@ func (r *jsonRow) entry(f frame, fallback Kind) (Entry, error) {
 }
 
 // bestName is the exact name: a url of the form ./name, whose escapes keep the bytes that a JSON writer had to replace in the name,
-// else the name as it stands.
+// else the name as it stands. Where there is a base that begins with the name, Node has taken a path apart, and the name lacks its
+// extension.
 func (r *jsonRow) bestName() string {
+	if len(r.base) > 0 && bytes.HasPrefix(r.base, r.name) {
+		return string(r.base)
+	}
 	if seg, ok := strings.CutPrefix(string(r.url), "./"); ok && !strings.ContainsAny(seg, "?#") {
 		bare := strings.TrimSuffix(seg, "/")
 		if n := decoded(bare); possible(n) {

@@ -23,8 +23,8 @@ const sniffed = 4 << 10
 // fails with ErrTooLarge, one that is no listing with ErrNotListing, one that ended early with ErrCut, one that says it may not be
 // read with ErrForbidden.
 //
-// The Entries come sorted by Name, each once, and none has an impossible name. An empty JSON array is an empty directory: nginx and
-// Caddy say it so.
+// The Entries come sorted by Name, each once, and none has an impossible name. An empty JSON array, or a null that is called JSON, is
+// an empty directory: nginx and Caddy say it so.
 func Parse(src Source, body io.Reader) (*Listing, error) {
 	r := bufio.NewReaderSize(&capped{r: body, left: MaxSize}, 2*sniffed)
 	r, start, err := undoMark(r)
@@ -42,7 +42,7 @@ func Parse(src Source, body io.Reader) (*Listing, error) {
 	switch {
 	case len(text) == 0:
 		return nil, fmt.Errorf("%w: the body is empty", ErrNotListing)
-	case text[0] == '[' || text[0] == '{':
+	case text[0] == '[' || text[0] == '{', text[0] == 'n' && strings.HasSuffix(media, "json"):
 		return parseJSON(src, r)
 	case text[0] == '<':
 		switch root := xmlRoot(text); {

@@ -11,14 +11,15 @@ const (
 	rootBucket = "ListBucketResult"   // S3 and its kin: OBS, OSS, GCS
 	rootAzure  = "EnumerationResults" // Azure's blobs
 	rootError  = "Error"              // what these answer instead
+	rootList   = "list"               // nginx's autoindex
 )
 
 // knownRoot says whether a document with this root is parseXML's.
 func knownRoot(root string) bool {
-	return root == rootDAV || root == rootBucket || root == rootAzure || root == rootError
+	return root == rootDAV || root == rootBucket || root == rootAzure || root == rootError || root == rootList
 }
 
-// parseXML reads a multistatus, or a list of the keys of a bucket.
+// parseXML reads a multistatus, a list of the keys of a bucket, or a list of files and directories.
 func parseXML(src Source, r io.Reader) (*Listing, error) {
 	x := openXML(newWindow(r))
 	if _, err := x.step(); err != nil {
@@ -31,6 +32,9 @@ func parseXML(src Source, r io.Reader) (*Listing, error) {
 	case rootBucket, rootAzure:
 		b := bucketListing{xmlReader: x, src: src}
 		return b.read()
+	case rootList:
+		l := plainListing{xmlReader: x, src: src}
+		return l.read()
 	case rootError:
 		return nil, storeError(x)
 	default:

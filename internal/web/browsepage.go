@@ -164,7 +164,7 @@ func ago(d time.Duration) string {
 var columns = [...]struct{ by, text, first string }{
 	{listing.SortName, "Name", listing.OrderUp},
 	{listing.SortSize, "Size", listing.OrderDown},
-	{listing.SortTime, "Modified, UTC", listing.OrderDown},
+	{listing.SortTime, `Modified<span class="utc"></span>`, listing.OrderDown}, // the zone is style: not every time's is certain
 }
 
 // sorted is the column that rows are in order of, and whether from the end.
