@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcache/internal/durable"
+	"zcache/internal/listing"
 )
 
 // draftAge is how long a draft that nobody takes up is kept.
@@ -310,6 +312,10 @@ func (d *draft) publish(meta *Meta) (*handle, error) {
 	}
 	if list != nil {
 		t.writeSidecar(p, &m, list)
+		if len(list.Entries) > listing.Large {
+			list = nil
+			runtime.GC()
+		}
 	}
 	if t.Full {
 		t.syncDirs(p.dir(), anew)

@@ -16,8 +16,8 @@ import (
 // inside a line is ErrCut, one cut between two lines looks whole, and only the reply on the control connection tells (ReplyError).
 //
 // A row without a year lies within the six months before src.Now, give or take a day for the zones. Some servers leave the year out
-// of every future time too; where the six months do not hold, the time is unknown. ZoneKnown is true of MLSD and EPLF, of rows that
-// show a zone, and where src.Zone is given.
+// of every future time too; where the six months do not hold, the time is unknown, and so are all of a list in which no row has a
+// year. ZoneKnown is true of MLSD and EPLF, of rows that show a zone, and where src.Zone is given.
 //
 // What a row of ls says of a symbolic link is the link's own. If it leads to a name of the same directory, Kind, Size and ModTime are
 // that one's; otherwise they are unknown, lest the link's age be taken for its target's.
@@ -48,6 +48,7 @@ func parseText(src Source, r *bufio.Reader) (*Listing, error) {
 func parseRows(src Source, r *bufio.Reader, wary bool) (*Listing, error) {
 	lines := newLines(r)
 	rows := rowReader{frame: frameOf(src), wary: wary}
+	rows.frame.outside = &rows.outside
 	for {
 		line, err := lines.next()
 		if err == io.EOF {

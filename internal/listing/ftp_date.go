@@ -14,6 +14,8 @@ type frame struct {
 	now   time.Time
 	zone  *time.Location
 	known bool // zone is the server's
+	// outside counts the dates without a year that no day of the last six months has; nil where nobody asks.
+	outside *int
 }
 
 func frameOf(src Source) frame {
@@ -66,6 +68,9 @@ func (f frame) recent(month time.Month, day int, c dayTime) (instant, bool) {
 			break
 		}
 		return s, true
+	}
+	if f.outside != nil {
+		*f.outside++
 	}
 	return instant{}, true
 }

@@ -3,6 +3,7 @@ package listing
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // A rowForm reads one line of a LIST in one server's way; false when the line is not of that form.
@@ -19,6 +20,8 @@ type rowReader struct {
 	form    rowForm
 	vms     vmsReader
 	entries []Entry
+	outside int  // rows whose date has no year, and is of none that it could be
+	dated   bool // a row shows its year
 }
 
 // line takes the next line.
@@ -37,6 +40,7 @@ func (r *rowReader) line(line string) error {
 	}
 	if e, ok := r.row(line); ok {
 		r.any = true
+		r.dated = r.dated || e.Step > 0 && e.Step != time.Minute
 		r.entries = append(r.entries, e)
 		return nil
 	}
@@ -61,10 +65,16 @@ func (r *rowReader) line(line string) error {
 	return fmt.Errorf("%w: row %.200q", ErrNotListing, line)
 }
 
-// end says whether the last row was whole.
+// end says whether the last row was whole. Some servers never show a year: then a row that cannot be recent gives away the others,
+// whose times would each be taken for one of the last months.
 func (r *rowReader) end() error {
 	if r.vms.open() {
 		return fmt.Errorf("%w: %.80q has no columns", ErrCut, r.vms.name)
+	}
+	if r.outside > 0 && !r.dated {
+		for i := range r.entries {
+			instant{}.on(&r.entries[i])
+		}
 	}
 	return nil
 }

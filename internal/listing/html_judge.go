@@ -170,8 +170,8 @@ func (v *evidence) failed() bool {
 func (p *pageReader) judge() (*Listing, error) {
 	main := p.main()
 	structure := p.seen.headed() || p.seen.up > 0 || p.seen.controls > 1 || p.seen.pathTitled() || main != nil && main.header
-	if main == nil || len(main.entries) == 0 {
-		return p.judgeEmpty(main, structure)
+	if main == nil || main.kind == loose && main.dated*2 < len(main.entries) && p.emptyFrame() {
+		return p.judgeEmpty(structure)
 	}
 	bare := !structure && (p.seen.words > 40 || p.seen.others > 3 || main.kind != inLines && main.dated*2 < len(main.entries))
 	if p.points(main) < 4 || bare {
@@ -201,9 +201,20 @@ func (p *pageReader) judge() (*Listing, error) {
 	return &Listing{Entries: tidied(entries), Next: p.seen.next}, nil
 }
 
+// emptyFrame says whether the page has a table, list or <pre> that names its columns, leads up, and holds nothing else: what links
+// there are besides were pasted in from a README.
+func (p *pageReader) emptyFrame() bool {
+	for _, b := range p.order {
+		if b.kind != loose && b.header && b.up > 0 && len(b.entries) == 0 && b.foreign == 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // judgeEmpty decides whether a page without entries is an empty directory. Rows that lead elsewhere may be names that were not
 // understood, and a page that a script fills shows nothing of what it holds.
-func (p *pageReader) judgeEmpty(main *block, structure bool) (*Listing, error) {
+func (p *pageReader) judgeEmpty(structure bool) (*Listing, error) {
 	v := &p.seen
 	if refused := v.refused(); refused != "" && !v.headed() {
 		return nil, fmt.Errorf("%w: %w: %.80q", ErrNotListing, ErrForbidden, refused)
@@ -217,7 +228,7 @@ func (p *pageReader) judgeEmpty(main *block, structure bool) (*Listing, error) {
 	empty := structure && furnished && (v.headed() || v.controls > 1 || header || v.up > 0 && v.pathTitled())
 	bare := v.title == "" && len(v.headings) == 0 && v.words == 0 && v.others == 0 && v.containers == 1 && v.script == 0 // Go's
 	switch {
-	case !empty && !bare, v.password, v.failed():
+	case !empty && !bare, v.password, v.failed(), v.misnamed():
 		return nil, fmt.Errorf("%w: the page has no rows of files", ErrNotListing)
 	case foreign > 0:
 		return nil, fmt.Errorf("%w: %d rows lead elsewhere", ErrNotListing, foreign)

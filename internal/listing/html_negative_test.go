@@ -68,6 +68,25 @@ func TestHTMLCutShapes(t *testing.T) {
 	}
 }
 
+// TestHTMLNext reads where a listing in pages goes on.
+func TestHTMLNext(t *testing.T) {
+	page := `<html><head><title>Index of /pub/</title>%s</head><body><ul><li><a href="a">a</a></li><li><a href="b">b</a></li></ul>%s</body></html>`
+	for _, one := range []struct{ name, head, foot, want string }{
+		{"a link element", `<link rel="next" href="?page=2">`, "", "?page=2"},
+		{"a link that says so", "", `<p><a href="?page=3">Next</a></p>`, "?page=3"},
+		{"a link with rel", "", `<p><a rel="next" href="/pub/?after=b">on</a></p>`, "?after=b"},
+		{"no more", "", `<p><a href="?page=1">Previous</a></p>`, ""},
+		{"the next directory is none", `<link rel="next" href="/other/">`, "", ""},
+	} {
+		t.Run(one.name, func(t *testing.T) {
+			l, err := parseHTML(pageSource(t, ""), strings.NewReader(fmt.Sprintf(page, one.head, one.foot)))
+			if err != nil || l.Next != one.want || len(l.Entries) != 2 {
+				t.Errorf("parseHTML = %+v, %v, want 2 entries and next %q", l, err, one.want)
+			}
+		})
+	}
+}
+
 func TestHTMLBroken(t *testing.T) {
 	page := `<html><head><title>Index of /pub/</title></head><body><pre><a href="../">../</a>` + "\n" + `<a href="f.txt">f.txt</a>`
 	for _, one := range []struct {

@@ -135,6 +135,36 @@ lrwxrwxrwx   1         5  Nov 20 08:01  <A HREF="/pub/l">l</A> -&gt; f.txt
 		"f.txt unknown 7; g.txt unknown 8"},
 	{"a header that states the zone and the unit", "", `<html><head><title>Index of /pub/</title></head><body><table><tr><th>Name</th><th>Date (UTC)</th><th>Size (KB)</th><th>Downloads</th></tr><tr><td><a href="f.txt">f.txt</a></td><td>2026-11-20 08:01</td><td>12</td><td>4711</td></tr></table></body></html>`,
 		"f.txt unknown ~12288 2026-11-20T08:01:00Z 1m zone"},
+	{"uhttpd: values in a list, in words", "", `<html><head><title>Index of /pub/</title></head><body><h1>Index of /pub/</h1><hr /><ol>
+<li><strong><a href='/pub/d/'>d</a>/</strong><br /><small>modified: Fri, 20 Nov 2026 08:01:02 GMT<br />directory - 0.00 kbyte<br /><br /></small></li>
+<li><strong><a href='/pub/f.txt'>f.txt</a></strong><br /><small>modified: Fri, 20 Nov 2026 08:01:02 GMT<br />text/plain - 12.06 kbyte<br /><br /></small></li>
+</ol><hr /></body></html>`,
+		"d dir 2026-11-20T08:01:02Z 1s zone; f.txt file ~12349 2026-11-20T08:01:02Z 1s zone"},
+	{"Undertow: a title row above the header", "", `<html><head><title></title></head><body><table class="data-table"><thead><tr><th class="loc" colspan="3">Directory Listing - /pub/</th></tr><tr><th class="label offset">Name</th><th class="label">Last Modified</th><th class="label">Size</th></tr></thead><tfoot><tr><td class="loc footer" colspan="3">Powered by Undertow</td></tr></tfoot><tbody>
+<tr class="odd"><td><a class="icon up" href="/">[..]</a></td><td>Nov 20, 2026 8:01:02 AM</td><td>--</td></tr>
+<tr class="even"><td><a class="icon dir" href="/pub/d/">d</a></td><td>Nov 20, 2026 8:01:02 AM</td><td>--</td></tr>
+<tr class="odd"><td><a class="icon file" href="/pub/f.txt">f.txt</a></td><td>Nov 20, 2026 8:01:02 AM</td><td>12 KB</td></tr></tbody></table></body></html>`,
+		"d dir 2026-11-20T08:01:02Z 1s; f.txt file ~12288 2026-11-20T08:01:02Z 1s"},
+	{"Squid's FTP gateway: icons that link, actions", "", `<!DOCTYPE html><html><head><title>FTP Directory: ftp://mirror.example/pub/</title></head><body><h1>FTP Directory: <a href="/">ftp://mirror.example</a>/pub/</h1><table id="dirlisting">
+<tr class="entry"><td class="icon"><a href="d/"><img alt="[DIR]" src="/icons/dir.png"></a></td><td class="filename"><a href="d/">d</a></td><td class="date">Nov 20 08:01</td><td class="size"></td></tr>
+<tr class="entry"><td class="icon"><a href="f.txt"><img alt="[FILE]" src="/icons/file.png"></a></td><td class="filename"><a href="f.txt">f.txt</a></td><td class="date">Nov 20 08:01</td><td class="size">13 KB</td><td class="actions"><a href="f.txt;type=a"><img alt="[VIEW]" src="/icons/view.png"></a></td></tr>
+</table></body></html>`,
+		"d dir 2026-11-20T08:01:00Z 1m; f.txt file ~13312 2026-11-20T08:01:00Z 1m"},
+	{"Apache 1.3: icons tell files in the root", "http://mirror.example/", `<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN">
+<HTML><HEAD><TITLE>Index of /</TITLE></HEAD><BODY><H1>Index of /</H1>
+<PRE><IMG SRC="/icons/blank.gif" ALT="     "> <A HREF="?N=D">Name</A>                    <A HREF="?M=A">Last modified</A>       <A HREF="?S=A">Size</A>  <A HREF="?D=A">Description</A>
+<HR>
+<IMG SRC="/icons/text.gif" ALT="[TXT]"> <A HREF="a-file-with-a-long-name.txt">a-file-with-a-long-nam..&gt;</A> 20-Nov-2026 08:01    12k  of 2025-01-01, 5M
+<IMG SRC="/icons/unknown.gif" ALT="[   ]"> <A HREF="b">b</A>                        20-Nov-2026 08:01      0k
+</PRE><HR></BODY></HTML>`,
+		"a-file-with-a-long-name.txt file ~12288 2026-11-20T08:01:00Z 1m; b file ~0 2026-11-20T08:01:00Z 1m"},
+	{"a README in an empty directory", "", `<html><head><title>Index of /pub</title></head><body><h1>Hello</h1><p>See <a href="phantom.iso">phantom.iso</a>.</p>
+<pre><img src="/icons/blank.gif" alt="Icon "> <a href="?C=N;O=D">Name</a> <a href="?C=M;O=A">Last modified</a> <a href="?C=S;O=A">Size</a><hr><img src="/icons/back.gif" alt="[PARENTDIR]"> <a href="/">Parent Directory</a>      -
+<hr></pre></body></html>`, ""},
+	{"a README that is a whole document", "", `<html><head><title>x</title></head><body><p>Hello</p></body></html>
+<pre><a href="?C=N;O=D">Name</a> <a href="?C=M;O=A">Last modified</a> <a href="?C=S;O=A">Size</a><hr><a href="/">Parent Directory</a>      -
+<a href="f.txt">f.txt</a>  2026-11-20 08:01  12K
+<hr></pre></body></html>`, "f.txt unknown ~12288 2026-11-20T08:01:00Z 1m"},
 	{"an empty directory", "", `<html><head><title>Index of /pub/</title></head><body><h1>Index of /pub/</h1><hr><pre><a href="../">../</a>
 </pre><hr></body></html>`, ""},
 	{"an empty directory at the root", "http://mirror.example/", `<html><head><title>Index of /</title></head><body><h1>Index of /</h1><hr><pre><a href="../">../</a>

@@ -249,6 +249,10 @@ func (p *pageReader) open(tag atom.Atom) {
 		e.exact = parent.exact
 	}
 	switch tag {
+	case atom.Html, atom.Body, atom.Head:
+		if p.find(tag) >= 0 {
+			return // of a document pasted into this one
+		}
 	case atom.H1, atom.H2, atom.H3, atom.H4, atom.H5, atom.H6, atom.Nav, atom.Footer, atom.Address, atom.Header, atom.Thead, atom.Button,
 		atom.Select:
 		e.apart = true

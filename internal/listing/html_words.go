@@ -32,6 +32,8 @@ func roleOfHeader(text string) role {
 	switch {
 	case len(text) > 60:
 		return noRole
+	case has("creat", "accessed", "added"):
+		return idleRole
 	case has("modified", "modification", "last change", "date", "mtime", "modifié", "geändert", "datum", "修改", "日期", "时间", "дата", "fecha",
 		"changed", "uploaded", "updated", "time"):
 		return timeRole

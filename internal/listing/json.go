@@ -61,7 +61,7 @@ var arrays = map[string]Kind{
 	"files": File, "dirs": Dir, "directories": Dir, "folders": Dir, "subdirs": Dir, "subdirectories": Dir,
 }
 
-// A jsonParts is what a document was found to have besides entries.
+// jsonParts are what a document was found to have besides entries.
 type jsonParts struct {
 	path, children, dirs, files bool
 	crumbs                      [2]int // the entries that came from paths

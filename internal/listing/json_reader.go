@@ -142,7 +142,7 @@ func (j *jsonReader) word(c byte) error {
 	for {
 		c, err := j.next()
 		if err != nil {
-			return err // a word can end a document, but no listing is one
+			return err // a word can end a document, but of listings only null is one, and a line end follows it
 		}
 		switch {
 		case isDigit(c), 'a' <= c && c <= 'z', c == '+', c == '-', c == '.', c == 'E':

@@ -38,6 +38,14 @@ func TestJSONShapes(t *testing.T) {
 		{"by size and time alone", `{"entries":[{"Name":"a b","Size":"7","LastModified":"2026-01-15T08:09:10+00:00"}]}`,
 			[]Entry{{Name: "a b", Size: 7, SizeExact: true, ModTime: when, Step: time.Second, ZoneKnown: true}}},
 		{"directories and files apart", `{"dirs":["d"],"files":[{"name":"a b","size":7}]}`, []Entry{bare, {Name: "d", Size: -1, Kind: Dir}}},
+		{"directories and files apart, by name alone", `{"dirs":["d"],"files":["a b"]}`, []Entry{{Name: "a b", Size: -1, Kind: File}, {Name: "d", Size: -1, Kind: Dir}}},
+		{"directories and files apart, none of either", `{"dirs":[],"files":[]}`, nil},
+		{"size and time a level down", `{"dirs":[{"name":"d","stats":{"size":4096}}],"files":[{"name":"a b","stats":{"size":7,"mtimeMs":1,"mtime":"2026-01-15T08:09:10.000Z","stats":{"size":8}}}]}`,
+			[]Entry{file, dir}},
+		{"a path that was taken apart", `{"files":[{"base":"a b","name":"a","ext":"b","type":"file","size":"7 B"},{"base":"d/","name":"d","type":"folder"},{"type":"directory","base":".."}],"paths":[{"name":"up/","url":""}]}`,
+			[]Entry{bare, dir}},
+		{"the way here before what is here", `{"paths":[{"name":"up/","url":""}],"files":[{"base":"a b","name":"a","type":"file","size":"7 B"}]}`, []Entry{bare}},
+		{"nothing but the way up", `{"files":[{"type":"directory","base":".."}],"paths":[{"name":"up/","url":""}]}`, nil},
 		{"a filebrowser's media type is no kind", `{"items":[{"name":"a b","size":7,"modified":"2026-01-15T08:09:10Z","isDir":false,"type":"image"}]}`, []Entry{file}},
 		{"escapes and raw bytes", "[\"\\u00e9\\ud83d\\ude00\\ud800x\\n\\/\",\"\xff\"]", []Entry{{Name: "\xff", Size: -1}, {Name: "é😀\ufffdx\n", Size: -1, Kind: Dir}}},
 	} {
@@ -78,6 +86,10 @@ func TestJSONThatIsNoListing(t *testing.T) {
 		{"a name with a slash", `[{"name":"a/b","type":"file"}]`, ErrNotListing},
 		{"an empty name", `[""]`, ErrNotListing},
 		{"an object", `{"name":"zcache","version":"1.0"}`, ErrNotListing},
+		{"a manifest's files", `{"name":"zcache","version":"1.0","files":["bin/","lib"]}`, ErrNotListing},
+		{"a manifest's files, none", `{"name":"zcache","files":[]}`, ErrNotListing},
+		{"another word than null", "true\n", ErrNotListing},
+		{"half of null", "nul", ErrCut},
 		{"an empty answer of an API", `{"data":[]}`, ErrNotListing},
 		{"an error", `{"errors":[{"status":404,"message":"File not found."}]}`, ErrNotListing},
 		{"two documents", `["a"]["b"]`, ErrNotListing},
@@ -95,6 +107,16 @@ func TestJSONThatIsNoListing(t *testing.T) {
 				t.Errorf("Parse(%.60s) = %v, %v, want %v", c.body, l, err, c.want)
 			}
 		})
+	}
+}
+
+// Caddy 2.10 answers so for an empty directory. Only the content type tells it from a text.
+func TestLoneNull(t *testing.T) {
+	if l, err := Parse(Source{ContentType: "application/json; charset=utf-8"}, strings.NewReader("null\n")); err != nil || len(l.Entries) != 0 {
+		t.Errorf("Parse(null) = %+v, %v, want an empty listing", l, err)
+	}
+	if l, err := Parse(Source{ContentType: "text/plain"}, strings.NewReader("null\n")); !errors.Is(err, ErrNotListing) {
+		t.Errorf("Parse(null) of a text = %+v, %v, want %v", l, err, ErrNotListing)
 	}
 }
 

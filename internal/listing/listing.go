@@ -22,6 +22,10 @@ var (
 // MaxSize bounds the listings that are read, in bytes.
 const MaxSize = 64 << 20
 
+// Large is how many entries make a listing large: some ten MiB in memory, of which the process lets go at once, by runtime.GC, rather than when its
+// heap has grown fourfold. For 100,000 entries that is 20 ms for 40 MiB.
+const Large = 20_000
+
 // Kind is what a name stands for.
 type Kind uint8
 

@@ -235,9 +235,7 @@ func (r *reading) timeOfDay() bool {
 	t := *r
 	t.skip(",:T@-")
 	t.skip(" ")
-	if strings.HasPrefix(t.s, "at ") {
-		t.s = t.s[3:]
-	}
+	t.s = strings.TrimPrefix(t.s, "at ")
 	t.skip("@- ")
 	t.skip(" ")
 	t.s = strings.TrimLeft(t.s, " ")

@@ -10,6 +10,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -61,7 +62,12 @@ func (g *Gateway) list(w http.ResponseWriter, r *http.Request, x *exchange, d *d
 		w.WriteHeader(x.status)
 		return nil
 	}
-	return g.stream(w, r, x, d, g.rows(d, held, order))
+	err := g.stream(w, r, x, d, g.rows(d, held, order))
+	if len(d.list.Entries) > listing.Large {
+		d.list = nil
+		runtime.GC()
+	}
+	return err
 }
 
 // stream writes the rows in the form asked for.
