@@ -21,7 +21,7 @@ type desk struct {
 
 const (
 	wide, high = 1100, 800
-	hostile    = `<script>alert(1)</script>'" onmouseover=alert(2) x=".txt`
+	hostile    = `<script>alert(1)<!--'" onmouseover=alert(2) x=".txt`
 )
 
 // sizes are the files of v6.x. They are sparse: only what is fetched is read.
@@ -124,8 +124,8 @@ func TestPagesInABrowser(t *testing.T) {
 	}
 }
 
-// names is JavaScript for the names that are shown, in order.
-const names = `[...document.querySelectorAll('tbody tr')].filter(r => !r.hidden && !r.parentElement.hidden).map(r => r.querySelector('a').textContent).join(' ')`
+// shown is JavaScript for the names that are shown, in order.
+const shown = `[...document.querySelectorAll('tbody tr')].filter(r => !r.hidden && !r.parentElement.hidden).map(r => r.querySelector('a').textContent).join(' ')`
 
 func browseLoads(t *testing.T, d *desk) {
 	b := d.c.tab(t, view{width: wide, height: high})
@@ -163,7 +163,7 @@ func browseSorts(t *testing.T, d *desk) {
 		b.is("still the same page", "window.same", "page")
 		other := d.c.tab(t, view{width: wide, height: high})
 		other.open(d.v6() + c.query)
-		b.is("rows of "+c.query+" as the server sorts them", names, other.text(names))
+		b.is("rows of "+c.query+" as the server sorts them", shown, other.text(shown))
 		sorted := `document.querySelector('[aria-sort]').textContent + document.querySelector('[aria-sort]').getAttribute('aria-sort')`
 		b.is("the sorted column", sorted, other.text(sorted))
 	}
@@ -176,7 +176,7 @@ func browseFilters(t *testing.T, d *desk) {
 	b.press("/")
 	b.is("focus after /", "document.activeElement.id", "find")
 	b.press("t", "a", "R", " ", "6", ".", "1", "2")
-	b.is("names with all words", names, "linux-6.12.58.tar.gz linux-6.12.58.tar.sign linux-6.12.58.tar.xz")
+	b.is("names with all words", shown, "linux-6.12.58.tar.gz linux-6.12.58.tar.sign linux-6.12.58.tar.xz")
 	b.is("count", "document.querySelector('#count').textContent", fmt.Sprintf("3 of %d entries", len(sizes)+2))
 	b.press("x", "x")
 	b.is("no name matches", "document.querySelector('#none').hidden", "false")
@@ -232,7 +232,7 @@ func browseLong(t *testing.T, d *desk) {
 	b.open(d.z.url + "/kernel/many/")
 	b.is("rows", "document.querySelectorAll('tbody tr').length", "6000")
 	b.press("/", "5", "9", "9", "9")
-	b.is("the last entry", names, "package-5999.deb")
+	b.is("the last entry", shown, "package-5999.deb")
 	b.is("it is in sight", "document.querySelector('tbody:not([hidden]) tr:not([hidden])').getBoundingClientRect().bottom < innerHeight", "true")
 	b.press("Escape")
 	b.is("all are back", "document.querySelector('#count').textContent", "6,000 entries")

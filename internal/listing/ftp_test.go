@@ -134,6 +134,26 @@ func TestYearsThatAreNotShown(t *testing.T) {
 	}
 }
 
+// A row that the six months do not hold gives a server away that shows no years, unless another row shows one.
+func TestServersThatShowNoYears(t *testing.T) {
+	const august, future, old = "-rw-r--r-- 1 0 0 7 Aug 09 10:11 a\r\n", "-rw-r--r-- 1 0 0 7 Feb 03 04:05 b\r\n", "-rw-r--r-- 1 0 0 7 Feb 03  2020 c\r\n"
+	recent := time.Date(2026, 8, 9, 10, 11, 0, 0, time.UTC)
+	for _, c := range []struct {
+		claim, rows string
+		want        time.Time // of a
+	}{
+		{"rows that may all be recent are", august, recent},
+		{"one that cannot be spoils the others", august + future, time.Time{}},
+		{"and those behind it", future + august, time.Time{}},
+		{"but not where old rows have years", august + future + old, recent},
+	} {
+		l, err := ParseFTP(Source{Now: today}, "LIST", strings.NewReader(c.rows))
+		if err != nil || l.Entries[0].Name != "a" || !l.Entries[0].ModTime.Equal(c.want) {
+			t.Errorf("%s: ParseFTP(%q) = %+v, %v, want a of %v", c.claim, c.rows, l, err, c.want)
+		}
+	}
+}
+
 func TestZoneOfTheServer(t *testing.T) {
 	zone := time.FixedZone("", 8*3600)
 	e := oneRow(t, Source{Now: today, Zone: zone}, "-rw-r--r-- 1 0 0 7 Nov 21 01:00 a")
