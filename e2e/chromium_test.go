@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -122,10 +121,11 @@ func (c *chromium) call(session, method string, params, result any) error {
 	}
 	c.wait[id] = answer
 	c.mu.Unlock()
-	b, err := json.Marshal(map[string]any{"id": id, "sessionId": session, "method": method, "params": params})
-	if session == "" {
-		b, err = json.Marshal(map[string]any{"id": id, "method": method, "params": params})
+	ask := map[string]any{"id": id, "method": method, "params": params}
+	if session != "" {
+		ask["sessionId"] = session
 	}
+	b, err := json.Marshal(ask)
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (c *chromium) call(session, method string, params, result any) error {
 		}
 		return json.Unmarshal(m.Result, result)
 	case <-time.After(time.Minute):
-		return fmt.Errorf("%s: %w within a minute", method, errors.New("no answer"))
+		return fmt.Errorf("%s: no answer within a minute", method)
 	}
 }
 
@@ -184,7 +184,7 @@ func (c *chromium) tab(t testing.TB, v view) *tab {
 		"width": v.width, "height": v.height, "deviceScaleFactor": max(v.scale, 1), "mobile": v.width < 600,
 	}, nil)
 	b.do("Page.addScriptToEvaluateOnNewDocument", map[string]any{"source": `window.shifted = 0;
-		new PerformanceObserver(l => { for (const e of l.getEntries()) window.shifted += e.value; }).observe({type: 'layout-shift', buffered: true});`}, nil)
+		new PerformanceObserver(l => { for (const e of l.getEntries()) if (!e.hadRecentInput) window.shifted += e.value; }).observe({type: 'layout-shift', buffered: true});`}, nil)
 	if v.noJS {
 		b.do("Emulation.setScriptExecutionDisabled", map[string]any{"value": true}, nil)
 	}
@@ -259,7 +259,7 @@ func (b *tab) text(js string) (s string) {
 func (b *tab) is(what, js, want string) {
 	b.t.Helper()
 	eventually(b.t, waitShort, what, func() (bool, string) {
-		got := b.text("String(" + js + ")")
+		got := b.text("(() => { try { return String(" + js + "); } catch (e) { return e.message; } })()")
 		return got == want, fmt.Sprintf("%s = %q, want %q", js, got, want)
 	})
 }

@@ -255,7 +255,7 @@ func TestPages(t *testing.T) {
 			[]string{"out of reach", "others may be missing"}, []string{"0001"},
 		},
 		{"made here", func(p *listing.Page) { p.Made, p.AsOf = true, time.Time{} }, []string{"gives no listing", "others may be missing"}, []string{"out of reach"}},
-		{"old", func(p *listing.Page) { p.Stale = true }, []string{"may be out of date"}, []string{"out of reach"}},
+		{"old", func(p *listing.Page) { p.Stale = true }, []string{"Not confirmed by the upstream"}, []string{"out of reach"}},
 		{"owned here", func(p *listing.Page) { p.Local, p.Offline, p.Made = true, true, true }, []string{"this instance owns it"}, []string{`role="status"`}},
 		{"with the upstream's page", func(p *listing.Page) { p.HasRaw = true }, []string{`name="raw" value="1"`}, nil},
 		{

@@ -122,9 +122,9 @@ func (o *sheet) appendNote(b []byte) []byte {
 		b = appendAsOf(b, p.AsOf, p.Now)
 		b = append(b, "; what is held can be fetched."...)
 	default:
-		b = append(b, "<b>This listing may be out of date.</b> It is of "...)
+		b = append(b, "<b>Not confirmed by the upstream.</b> This listing is of "...)
 		b = appendAsOf(b, p.AsOf, p.Now)
-		b = append(b, " and could not be asked for anew."...)
+		b = append(b, '.')
 	}
 	return append(b, "</p>\n"...)
 }

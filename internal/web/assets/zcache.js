@@ -19,8 +19,10 @@ function read() {
   return rows;
 }
 
-let run = 0;
+let run = 0, due = 0;
 function filter() {
+  clearTimeout(due);
+  due = 0;
   const words = find.value.toLowerCase().split(/\s+/).filter(Boolean), me = ++run;
   const all = read();
   let i = 0, shown = 0;
@@ -136,6 +138,7 @@ function visible(tr, step) {
 }
 
 function move(step) {
+  if (due) filter(); // keys may come faster than timers
   const now = d.activeElement.closest && d.activeElement.closest('tbody tr');
   const to = now ? visible(now, step) : $('tbody:not([hidden]) tr:not([hidden])', table);
   if (to) $('a', to).focus();
@@ -150,6 +153,7 @@ function pressed(e) {
   } else if (table && (typing || inRows) && (e.key === 'ArrowDown' || e.key === 'ArrowUp')) {
     move(e.key === 'ArrowDown' ? 1 : -1);
   } else if (typing && e.key === 'Enter') {
+    if (due) filter();
     const first = $('tbody:not([hidden]) tr:not([hidden]) a', table);
     if (first) first.click();
   } else if (typing || /^(INPUT|TEXTAREA|SELECT)$/.test(d.activeElement.tagName)) {
@@ -214,7 +218,6 @@ d.addEventListener('DOMContentLoaded', () => {
   none = $('#none');
   said = count && count.textContent;
   if (find) {
-    let due = 0;
     find.addEventListener('input', () => {
       clearTimeout(due);
       due = setTimeout(filter, read().length > slice ? 120 : 0);
