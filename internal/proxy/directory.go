@@ -138,8 +138,8 @@ func (g *Gateway) readListing(d *directory, a *fill.Answer) (err error) {
 			return errNoListing
 		}
 		d.meta = m
-		d.offline = a.Outcome.Cache == fill.Offline
-		d.stale = a.Outcome.Cache == fill.Stale || a.Outcome.Cache == fill.Updating || d.offline
+		d.offline = a.Outcome.Cache == fill.Offline || a.Outcome.Cache == fill.Stale || g.cfg.Filler.Offline(e.Key)
+		d.stale = a.Outcome.Cache == fill.Offline || a.Outcome.Cache == fill.Stale
 		d.list, err = g.cfg.Listings.Listing(e)
 		return err
 	}

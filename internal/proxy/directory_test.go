@@ -153,7 +153,7 @@ func TestDirectoryWithoutItsUpstream(t *testing.T) {
 	g.get("/e/f/x")
 	g.idle()
 	g.o.Stop()
-	g.get("/d/").want(t, "held listing", 200, "page of /d/ in /, made false offline false stale true local false of 2: a=fresh b=absent", "STALE")
+	g.get("/d/").want(t, "held listing", 200, "page of /d/ in /, made false offline true stale true local false of 2: a=fresh b=absent", "STALE")
 	g.get("/e/").want(t, "made of what is held", 200, "page of /e/ in /, made true offline true stale true local false of 1: f=stale", "OFFLINE")
 	g.get("/e/f/", "Accept: text/plain").want(t, "made of what is held", 200, "x\n", "OFFLINE")
 	if got := g.get("/none/"); got.StatusCode != http.StatusGatewayTimeout || got.word() != "upstream_unreachable" {
