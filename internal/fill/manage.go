@@ -45,9 +45,6 @@ func plain(h http.Header) http.Header {
 	return out
 }
 
-// Offline says that the origin of a Key must not be asked.
-func (f *Filler) Offline(key cache.Key) bool { return f.cfg.Policy(key).Offline }
-
 // Fresh says that what is held of a Key under this Meta would be served without asking its origin.
 func (f *Filler) Fresh(key cache.Key, m *cache.Meta, adopted bool) bool {
 	policy := f.cfg.Policy(key)

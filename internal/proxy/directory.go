@@ -138,7 +138,7 @@ func (g *Gateway) readListing(d *directory, a *fill.Answer) (err error) {
 			return errNoListing
 		}
 		d.meta = m
-		d.offline = a.Outcome.Cache == fill.Offline || a.Outcome.Cache == fill.Stale || g.cfg.Filler.Offline(e.Key)
+		d.offline = a.Outcome.Cache == fill.Offline || a.Outcome.Cache == fill.Stale || g.cfg.Filler.Effective(e.Key).Offline
 		d.stale = a.Outcome.Cache == fill.Offline || a.Outcome.Cache == fill.Stale
 		d.list, err = g.cfg.Listings.Listing(e)
 		return err

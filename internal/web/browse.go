@@ -36,7 +36,11 @@ func Browse(w io.Writer, p *listing.Page) error {
 	o.long = o.expected() >= long
 	b := make([]byte, 0, flushEvery+8<<10)
 	b = o.appendTop(b)
-	for row := range p.Rows {
+	rows := p.Rows
+	if o.byName {
+		rows = behindTheirs(rows)
+	}
+	for row := range rows {
 		b = o.appendGroup(b)
 		b = o.appendRow(b, &row)
 		o.count(&row)

@@ -1,6 +1,11 @@
 package web
 
-import "strings"
+import (
+	"iter"
+	"strings"
+
+	"zcache/internal/listing"
+)
 
 // companions are the suffixes of files that say something about the file that they are named after.
 var companions = map[string]string{
@@ -59,6 +64,41 @@ func (k *kin) see(name string) bond {
 	k.last[k.next] = name
 	k.next = (k.next + 1) % len(k.last)
 	return bond{}
+}
+
+// behindTheirs has a signature follow the one file that it sorts right before: linux-6.1.tar.sign signs linux-6.1.tar.xz.
+func behindTheirs(rows iter.Seq[listing.Row]) iter.Seq[listing.Row] {
+	return func(yield func(listing.Row) bool) {
+		var kept *listing.Row // a signature that waits for the next row
+		var stem, last string
+		for row := range rows {
+			s, label := kinship(row.Name)
+			if kept != nil {
+				early := *kept
+				kept = nil
+				if label == "" && row.Kind != listing.Dir && strings.HasPrefix(row.Name, stem+".") {
+					if !yield(row) || !yield(early) {
+						return
+					}
+					last = row.Name
+					continue
+				}
+				if !yield(early) {
+					return
+				}
+			}
+			if label == "signature" && row.Kind != listing.Dir && last != s && !strings.HasPrefix(last, s+".") {
+				stem, kept = s, &row
+				continue
+			}
+			if last = row.Name; !yield(row) {
+				return
+			}
+		}
+		if kept != nil {
+			yield(*kept)
+		}
+	}
 }
 
 // kinship splits name at a companion's suffix; label is "" when it has none.

@@ -1,6 +1,12 @@
 package web
 
-import "testing"
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"zcache/internal/listing"
+)
 
 func TestFilesThatBelongToOthers(t *testing.T) {
 	type seen struct {
@@ -51,6 +57,31 @@ func TestIconsGoByName(t *testing.T) {
 	} {
 		if got := iconOf(name); got != want {
 			t.Errorf("iconOf(%q) = %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestSignaturesFollowWhatTheySign(t *testing.T) {
+	for _, c := range []struct{ claim, rows, want string }{
+		{"that of the one archive", "l-1.tar.sign l-1.tar.xz l-2.tar.sign l-2.tar.xz", "l-1.tar.xz l-1.tar.sign l-2.tar.xz l-2.tar.sign"},
+		{"that of two stays between them", "l.tar.gz l.tar.sign l.tar.xz", "l.tar.gz l.tar.sign l.tar.xz"},
+		{"one behind its file stays there", "a a.sig b", "a a.sig b"},
+		{"one without a file stays where it is", "a.sig b c.sig", "a.sig b c.sig"},
+		{"of two signatures none is the other's file", "a.asc a.sig a.zip", "a.asc a.zip a.sig"},
+	} {
+		var got []string
+		in := func(yield func(listing.Row) bool) {
+			for name := range strings.FieldsSeq(c.rows) {
+				if !yield(listing.Row{Entry: listing.Entry{Name: name, Kind: listing.File}}) {
+					return
+				}
+			}
+		}
+		for row := range behindTheirs(in) {
+			got = append(got, row.Name)
+		}
+		if want := strings.Fields(c.want); !slices.Equal(got, want) {
+			t.Errorf("%s: %q become %q, want %q", c.claim, c.rows, got, want)
 		}
 	}
 }
