@@ -52,10 +52,22 @@ type element struct {
 	col   int  // the column of a cell; inherited
 	exact values
 	apart bool // a heading, navigation: no rows here
+	title bool // a heading or in one
 }
 
 // values are what an element's attributes say more exactly than its text.
 type values struct{ number, time string }
+
+// besides gives the values without those that repeat a name: a file may well be called 12345, or by a date.
+func (v values) besides(name string) values {
+	if v.number == name {
+		v.number = ""
+	}
+	if v.time == name {
+		v.time = ""
+	}
+	return v
+}
 
 // scopeKind is what makes a row at some place of a page.
 type scopeKind uint8
@@ -76,6 +88,7 @@ type scope struct {
 	zoned bool   // its header says that times are UTC
 	unit  int    // a power of 1024 that its header gives for bare numbers
 	cells int    // of the current row
+	tried int    // rows that might have named the columns
 }
 
 // A pageReader goes through a page's tokens and makes rows of them.
@@ -226,7 +239,7 @@ func (p *pageReader) text(raw []byte) {
 	}
 	t := p.z.Text()
 	if p.apart() {
-		if len(p.heading) < 1000 && p.inHeading() {
+		if len(p.heading) < 1000 && p.top().title {
 			p.heading = append(p.heading, t...)
 		}
 		if p.scope().kind != inTable {
@@ -298,15 +311,6 @@ func (p *pageReader) top() *element {
 }
 
 func (p *pageReader) apart() bool { return p.top().apart }
-
-func (p *pageReader) inHeading() bool {
-	for i := len(p.stack) - 1; i >= 0; i-- {
-		if isHeading(p.stack[i].tag) {
-			return true
-		}
-	}
-	return false
-}
 
 func isHeading(tag atom.Atom) bool {
 	switch tag {

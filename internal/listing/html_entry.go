@@ -113,11 +113,15 @@ func (p *pageReader) bareRow(s *scope, id int32, fields []field) {
 	}
 }
 
+// maxTried bounds the rows of a table or <pre> in which its header is looked for. It is the first, or below a title.
+const maxTried = 16
+
 // header takes a row that names the columns.
 func (p *pageReader) header(s *scope, id int32, fields []field) bool {
-	if s.roles != nil {
+	if s.roles != nil || s.tried >= maxTried {
 		return false
 	}
+	s.tried++
 	var roles []role
 	found := 0
 	if s.kind == inLines {
@@ -181,6 +185,7 @@ func (p *pageReader) entry(s *scope, b *block, fields []field, main int, marks h
 	var v rowValues
 	v.hints = marks
 	p.readFields(s, fields, main, &v)
+	p.readTitle(values{time: l.time}.besides(l.name).time, &v)
 	shown := l.shows()
 	if l.query != "" && !shown && !v.timed && !v.sized {
 		return // a button, not a name

@@ -3,6 +3,7 @@ package listing
 import (
 	"io/fs"
 	"strings"
+	"time"
 )
 
 // rowValues are what a row shows of its name.
@@ -51,6 +52,9 @@ func (p *pageReader) readFields(s *scope, fields []field, main int, v *rowValues
 				next++
 			}
 		}
+		if main >= 0 && (s.kind != inTable || f.col == p.row.links[main].col) {
+			f.exact = f.exact.besides(p.row.links[main].name)
+		}
 		if main >= 0 && p.isName(fields, i, main) {
 			i = next
 			continue
@@ -68,6 +72,18 @@ func (p *pageReader) readFields(s *scope, fields []field, main int, v *rowValues
 	if s.zoned && v.timed && !v.time.zoned && !p.clock.known {
 		v.time.zoned = true // in UTC, for which it was taken
 	}
+}
+
+// readTitle reads the time in the title of a name's link or cell, unless it contradicts the one shown.
+func (p *pageReader) readTitle(title string, v *rowValues) {
+	t, ok := p.clock.readTime(title)
+	if !ok || t.step >= 24*time.Hour {
+		return
+	}
+	if v.timed && (t.step >= v.time.step || t.time.Sub(v.time.time).Abs() > 26*time.Hour) {
+		return
+	}
+	v.time, v.timed = t, true
 }
 
 // isName says whether a field of a row's link is the name itself and no value that the link encloses.
@@ -104,8 +120,9 @@ func (p *pageReader) isName(fields []field, i, main int) bool {
 // readField reads one field in the role that its header or class gives it.
 func (p *pageReader) readField(s *scope, f field, text string, what role, v *rowValues) {
 	switch what {
-	case nameRole, idleRole:
-		return
+	case nameRole:
+		p.readTitle(f.exact.time, v)
+	case idleRole:
 	case sizeRole:
 		p.readSizeField(s, f, text, v)
 	case timeRole:
@@ -249,6 +266,22 @@ func (v *rowValues) readBeside(before, behind string) {
 		if size, ok := readSize(strings.Join(words[len(words)-n:], " ")); ok {
 			v.size, v.sized = size, true
 			return
+		}
+	}
+	v.readClauses(before)
+}
+
+// readClauses reads a sentence's clauses before a time: ", file, 1572864 bytes, last modified ".
+func (v *rowValues) readClauses(text string) {
+	clauses := strings.Split(text, ", ")
+	if len(clauses) < 2 {
+		return
+	}
+	for _, c := range clauses {
+		if size, ok := readSize(c); ok && size.unit && !v.sized {
+			v.size, v.sized = size, true
+		} else if c = strings.TrimSpace(c); len(c) > 1 {
+			v.hints |= hintOfWord(c)
 		}
 	}
 }

@@ -33,6 +33,11 @@ var htmlOthers = []struct {
 <a href="fake.txt">fake.txt</a>   01-Jan-2020 00:00   123
 </pre></body></html>`, ErrNotListing},
 	{"a table of releases in a page of prose", "http://mirror.example/", `<html><head><title>Frobnicator releases</title></head><body><h1>Download</h1><p>` + strings.Repeat("Please read the notes before you use any of these. ", 12) + `</p><table><tr><td><a href="frob-1.0.tar.gz">frob-1.0.tar.gz</a></td><td>1.2M</td><td>2026-01-02</td></tr></table></body></html>`, ErrNotListing},
+	{"a manual's index of what is new", "http://mirror.example/doc/frob/", `<html><head><title>Index of new API in 1.6: The frob Reference Manual</title></head><body><table class="navigation"><tr><td><a href="#idxA">A</a></td><td><a accesskey="h" href="index.html"><img src="home.png" alt="Home"></a></td><td><a accesskey="p" href="old.html"><img src="left.png" alt="Prev"></a></td></tr></table><h1>Index of new API in 1.6</h1><h3>A</h3><dt><a href="frob-frob.html#frob-ask" title="frob_ask ()">frob_ask</a>, function in <a href="frob-frob.html">frob</a></dt><dd></dd></body></html>`, ErrNotListing},
+	{"a manual's index without one", "http://mirror.example/doc/frob/", `<html><head><title>Index of new API in 1.6: The frob Reference Manual</title></head><body><h1>Index of new API in 1.6</h1><table><tr><td><a href="/doc/">Up</a></td></tr></table></body></html>`, ErrNotListing},
+	{"a list of files and nothing else, without sizes", "http://mirror.example/", `<html><head><title>Notes</title></head><body><ul><li><a href="a.txt">a.txt</a></li><li><a href="b.txt">b.txt</a></li></ul></body></html>`, ErrNotListing},
+	{"rows with sizes, and words besides", "http://mirror.example/", `<html><head><title>Notes</title></head><body><p>My notes</p><ul><li><a href="a.txt">a.txt</a> <span>7 B</span></li><li><a href="d/">d/</a></li></ul></body></html>`, ErrNotListing},
+	{"rows with sizes, and one that shows another name", "http://mirror.example/", `<html><head><title>Notes</title></head><body><ul><li><a href="a.txt">a.txt</a> <span>7 B</span></li><li><a href="d/">Drafts</a> <span>7 B</span></li></ul></body></html>`, ErrNotListing},
 	{"no page at all", "", `<`, ErrNotListing},
 	{"a page that is only a heading", "", `<html><head><title>Index of /pub/</title></head><body><h1>Index of /pub/</h1></body></html>`, ErrNotListing},
 	{"a text that says nothing", "", "<p>It works!</p>", ErrNotListing},
@@ -158,6 +163,21 @@ func BenchmarkHTML(b *testing.B) {
 	}
 }
 
+// BenchmarkHTMLManual refuses two MiB of a manual, which offers a header and values in every line of its code.
+func BenchmarkHTMLManual(b *testing.B) {
+	chapter := `<h3>Options</h3><p>The <a href="#o">option</a> says what is done with a name that has changed, <code>in bytes</code>. See <a href="more.html">more</a>.</p>
+<pre>` + strings.Repeat("func (n *Name) Size() int64 { return n.length } // in bytes, when created\nset option 2026 to 17 from 12 May, until the end of that\n", 10) + `</pre>
+<table><tr><td>an option</td><td>what it does, and why that should be wished for</td></tr></table><ul><li>a point of some length</li><li><a href="?q=1">Another</a>, since 2026</li></ul>`
+	page := "<html><head><title>The manual</title></head><body>" + strings.Repeat(chapter, 2<<20/len(chapter)) + "</body></html>"
+	src := pageSource(b, "")
+	b.SetBytes(int64(len(page)))
+	for b.Loop() {
+		if l, err := parseHTML(src, strings.NewReader(page)); !errors.Is(err, ErrNotListing) {
+			b.Fatalf("parseHTML = %v, %v, want %v", l, err, ErrNotListing)
+		}
+	}
+}
+
 func FuzzHTML(f *testing.F) {
 	for _, one := range htmlPages {
 		f.Add("/pub/", "text/html", []byte(one.page))
@@ -199,6 +219,10 @@ func TestHTMLPathological(t *testing.T) {
 		{"lines without links", "<pre>", "2026-11-20 \n", "</pre>"},
 		{"dots in an href", `<a href="`, "../", `">x</a>`},
 		{"unclosed tables", "", "<table><tr><td>", ""},
+		{"a header in every line", "<pre>", "name size date\n", "</pre>"},
+		{"a header for every table", "", "<table><tr><th>Name<th>Size</table>", ""},
+		{"end tags of what is not open", strings.Repeat("<div>", maxDepth), "</p>", ""},
+		{"text deep in a heading", strings.Repeat("<div>", maxDepth-1) + "<h1>", "a<b>b</b>", ""},
 		{"headings", "", "<h1>Index of", ""},
 	} {
 		t.Run(one.name, func(t *testing.T) {

@@ -35,6 +35,7 @@ type field struct {
 type rowLink struct {
 	place
 	text     string // shown, without space around
+	time     string // in its title
 	from, to int    // its fields
 	col      int
 }
@@ -117,6 +118,7 @@ type openLink struct {
 	open  bool
 	place place
 	href  string // where it holds a backslash
+	time  string // in its title
 	text  []byte
 	from  int
 	col   int
@@ -152,12 +154,12 @@ func (p *pageReader) startLink() {
 		p.row.hint(hintOfClass(p.attr.class, true))
 	}
 	top := p.top()
-	p.link = openLink{open: true, place: at, text: p.link.text[:0], from: len(p.row.fields), col: top.col}
+	p.link = openLink{open: true, place: at, time: p.values().time, text: p.link.text[:0], from: len(p.row.fields), col: top.col}
 	if strings.IndexByte(p.attr.href, '\\') >= 0 {
 		p.link.href = p.attr.href
 	}
 	p.ids++
-	p.stack = append(p.stack, element{tag: atom.A, id: p.ids, role: top.role, col: top.col, exact: top.exact, apart: top.apart})
+	p.stack = append(p.stack, element{tag: atom.A, id: p.ids, role: top.role, col: top.col, exact: top.exact, apart: top.apart, title: top.title})
 }
 
 // endLink takes </a>, or what implies it.
@@ -186,7 +188,9 @@ func (p *pageReader) endLink() {
 		return
 	}
 	if len(p.row.links) < 64 {
-		p.row.links = append(p.row.links, rowLink{place: p.link.place, text: text, from: p.link.from, to: len(p.row.fields), col: p.link.col})
+		p.row.links = append(p.row.links, rowLink{
+			place: p.link.place, text: text, time: p.link.time, from: p.link.from, to: len(p.row.fields), col: p.link.col,
+		})
 	}
 	if p.row.kind == loose {
 		p.loose.linked(p, len(p.stack))

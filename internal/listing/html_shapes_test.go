@@ -165,6 +165,30 @@ lrwxrwxrwx   1         5  Nov 20 08:01  <A HREF="/pub/l">l</A> -&gt; f.txt
 <pre><a href="?C=N;O=D">Name</a> <a href="?C=M;O=A">Last modified</a> <a href="?C=S;O=A">Size</a><hr><a href="/">Parent Directory</a>      -
 <a href="f.txt">f.txt</a>  2026-11-20 08:01  12K
 <hr></pre></body></html>`, "f.txt unknown ~12288 2026-11-20T08:01:00Z 1m"},
+	{"echo: rows and nothing else, titled by the server's own root", "http://mirror.example/", `<!DOCTYPE html><html><head><title>.</title><style>li { width: 300px }</style></head><body><header>.</header><ul>
+<li> <a class="dir" href="d/">d/</a> </li>
+<li> <a class="file" href="f.txt">f.txt</a> <span>44B</span> </li>
+<li> <a class="file" href="g.txt">g.txt</a> <span>1.21KiB</span> </li>
+</ul></body></html>`,
+		"d dir; f.txt file 44; g.txt file ~1239"},
+	{"rows and nothing else, whatever the title is", "http://mirror.example/", `<html><head><title>public</title></head><body><header>public</header><ul><li><a href="d/">d/</a></li><li><a href="f.txt">f.txt</a> <span>44B</span></li></ul></body></html>`,
+		"d dir; f.txt file 44"},
+	{"fasthttp: values in a sentence's clauses", "", `<html><head><title>/pub/</title></head><body><h1>/pub/</h1><ul><li><a href="/" class="dir">..</a></li><li><a href="/pub/d" class="dir">d</a>, dir, last modified 2026-11-20 08:01:02 +0000 UTC</li><li><a href="/pub/f, 7 bytes, g" class="file">f, 7 bytes, g</a>, file, 1572864 bytes, last modified 2026-11-20 08:01:02 +0000 UTC</li></ul></body></html>`,
+		"d dir 2026-11-20T08:01:02Z 1s zone; f, 7 bytes, g file 1572864 2026-11-20T08:01:02Z 1s zone"},
+	{"iris: the time in the link's title", "", `<html><head><title>Index of /pub/</title></head><body><table><tr><th>#</th><th>Name</th><th>Size</th></tr>
+<tr><td>1</td><td><a href="/pub/d" title="Fri, 20 Nov 2026 08:01:02 GMT">d/</a></td><td>Dir</td></tr>
+<tr><td>2</td><td><a href="/pub/f.txt" title="Fri, 20 Nov 2026 08:01:02 GMT">f.txt</a></td><td>1.6 MB</td></tr></table></body></html>`,
+		"d dir 2026-11-20T08:01:02Z 1s zone; f.txt file ~1677722 2026-11-20T08:01:02Z 1s zone"},
+	{"a time in the title of the name's cell, or of the row's own that is less exact", "", `<html><head><title>Index of /pub/</title></head><body><table><tr><th>Name</th><th>Size</th><th>Date</th></tr>
+<tr><td title="Fri, 20 Nov 2026 08:01:02 GMT"><a href="f.txt">f.txt</a></td><td>7</td><td></td></tr>
+<tr><td title="Fri, 20 Nov 2026 08:01:02 GMT"><a href="g.txt">g.txt</a></td><td>7</td><td>20 Nov 2026</td></tr>
+<tr><td title="Fri, 20 Nov 2026 08:01:02 GMT"><a href="h.txt">h.txt</a></td><td>7</td><td>2025-01-02</td></tr>
+<tr><td><a href="i.txt">i.txt</a></td><td>7</td><td title="2026-11-20T08:01:02Z">last week</td></tr></table></body></html>`,
+		"f.txt unknown 7 2026-11-20T08:01:02Z 1s zone; g.txt unknown 7 2026-11-20T08:01:02Z 1s zone; h.txt unknown 7 2025-01-02T00:00:00Z 24h; " +
+			"i.txt unknown 7 2026-11-20T08:01:02Z 1s zone"},
+	{"titles that repeat a name like a time or a size", "", `<html><head><title>Index of /pub/</title></head><body><table><tr><td title="12345"><a href="12345" title="12345">12345</a></td></tr>
+<tr><td title="2026-01-02 03:04"><a href="2026-01-02%2003:04" title="2026-01-02 03:04">2026-01-02 03:04</a></td></tr></table></body></html>`,
+		"12345 unknown; 2026-01-02 03:04 unknown"},
 	{"an empty directory", "", `<html><head><title>Index of /pub/</title></head><body><h1>Index of /pub/</h1><hr><pre><a href="../">../</a>
 </pre><hr></body></html>`, ""},
 	{"an empty directory at the root", "http://mirror.example/", `<html><head><title>Index of /</title></head><body><h1>Index of /</h1><hr><pre><a href="../">../</a>

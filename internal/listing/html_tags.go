@@ -241,7 +241,7 @@ func (p *pageReader) open(tag atom.Atom) {
 	}
 	parent := p.top()
 	p.ids++
-	e := element{tag: tag, id: p.ids, role: parent.role, col: parent.col, exact: p.values(), apart: parent.apart}
+	e := element{tag: tag, id: p.ids, role: parent.role, col: parent.col, exact: p.values(), apart: parent.apart, title: parent.title || isHeading(tag)}
 	if r := roleOfClass(p.attr.class); r != noRole {
 		e.role = r
 	}

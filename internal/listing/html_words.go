@@ -18,37 +18,60 @@ const (
 	idleRole // a description, a count of links: nothing here
 )
 
-// roleOfHeader says what the column below a header is. Words of the languages that servers are translated into most are known.
+// headerWords are what headers of columns hold, in the languages that servers are translated into most. Of several the first line
+// counts: "Date created" is no time of change, "File size" no name.
+var headerWords = [...]struct {
+	role  role
+	words []string
+}{
+	{idleRole, []string{"creat", "accessed", "added"}},
+	{timeRole, []string{"modified", "modification", "last change", "date", "mtime", "modifié", "geändert", "datum", "修改", "日期", "时间", "дата",
+		"fecha", "changed", "uploaded", "updated", "time"}},
+	{sizeRole, []string{"size", "length", "bytes", "größe", "taille", "大小", "размер", "tamaño", "サイズ"}},
+	{idleRole, []string{"descr", "comment", "encoding", "owner", "user", "group", "hash", "download", "hits"}},
+	{typeRole, []string{"type", "kind"}},
+	{modeRole, []string{"mode", "perm", "access"}},
+	{nameRole, []string{"name", "file", "文件", "имя", "nom", "nombre", "datei"}},
+}
+
+// A headerWord is a word of the headerWords and its line there.
+type headerWord struct {
+	word string
+	line int
+}
+
+// headerStarts has the headerWords by their first byte: a page of prose offers every word of its tables and lines for a header, and
+// to look for each of sixty words in each of them took most of the time of refusing it.
+var headerStarts = func() (starts [256][]headerWord) {
+	for i, line := range headerWords {
+		for _, w := range line.words {
+			starts[w[0]] = append(starts[w[0]], headerWord{w, i})
+		}
+	}
+	return starts
+}()
+
+// maxHeader bounds the header of a column, in bytes.
+const maxHeader = 60
+
+// roleOfHeader says what the column below a header is.
 func roleOfHeader(text string) role {
+	if len(text) > maxHeader {
+		return noRole
+	}
 	text = strings.ToLower(text)
-	has := func(words ...string) bool {
-		for _, w := range words {
-			if strings.Contains(text, w) {
-				return true
+	best := len(headerWords)
+	for i := range len(text) {
+		for _, w := range headerStarts[text[i]] {
+			if w.line < best && strings.HasPrefix(text[i:], w.word) {
+				best = w.line
 			}
 		}
-		return false
 	}
-	switch {
-	case len(text) > 60:
+	if best == len(headerWords) {
 		return noRole
-	case has("creat", "accessed", "added"):
-		return idleRole
-	case has("modified", "modification", "last change", "date", "mtime", "modifié", "geändert", "datum", "修改", "日期", "时间", "дата", "fecha",
-		"changed", "uploaded", "updated", "time"):
-		return timeRole
-	case has("size", "length", "bytes", "größe", "taille", "大小", "размер", "tamaño", "サイズ"):
-		return sizeRole
-	case has("descr", "comment", "encoding", "owner", "user", "group", "hash", "download", "hits"):
-		return idleRole
-	case has("type", "kind"):
-		return typeRole
-	case has("mode", "perm", "access"):
-		return modeRole
-	case has("name", "file", "文件", "имя", "nom", "nombre", "datei"):
-		return nameRole
 	}
-	return noRole
+	return headerWords[best].role
 }
 
 // roleOfClass says what a field is by the class or id of its element.

@@ -68,16 +68,6 @@ func (x *xmlReader) is(names ...string) bool {
 	return true
 }
 
-// within says whether the innermost element lies in one of this name.
-func (x *xmlReader) within(name string) bool {
-	for i := range len(x.path) - 1 {
-		if x.path[i] == name {
-			return true
-		}
-	}
-	return false
-}
-
 // step reads to the next start or end of an element.
 func (x *xmlReader) step() (xmlEvent, error) {
 	if x.shut {

@@ -69,13 +69,13 @@ func (k *kin) see(name string) bond {
 // behindTheirs has a signature follow the one file that it sorts right before: linux-6.1.tar.sign signs linux-6.1.tar.xz.
 func behindTheirs(rows iter.Seq[listing.Row]) iter.Seq[listing.Row] {
 	return func(yield func(listing.Row) bool) {
-		var kept *listing.Row // a signature that waits for the next row
+		var early listing.Row // a signature that waits for the next row
+		var waits bool
 		var stem, last string
 		for row := range rows {
 			s, label := kinship(row.Name)
-			if kept != nil {
-				early := *kept
-				kept = nil
+			if waits {
+				waits = false
 				if label == "" && row.Kind != listing.Dir && strings.HasPrefix(row.Name, stem+".") {
 					if !yield(row) || !yield(early) {
 						return
@@ -88,15 +88,15 @@ func behindTheirs(rows iter.Seq[listing.Row]) iter.Seq[listing.Row] {
 				}
 			}
 			if label == "signature" && row.Kind != listing.Dir && last != s && !strings.HasPrefix(last, s+".") {
-				stem, kept = s, &row
+				stem, early, waits = s, row, true
 				continue
 			}
 			if last = row.Name; !yield(row) {
 				return
 			}
 		}
-		if kept != nil {
-			yield(*kept)
+		if waits {
+			yield(early)
 		}
 	}
 }
