@@ -106,8 +106,8 @@ func (s *show) play(ctx context.Context, stopOrigin func() error) error {
 	if err != nil {
 		return err
 	}
-	s.say("Pages are kept like files:")
-	pages := []string{"/demo/", "/demo/hello/"}
+	s.say("Directories are kept like files; here by name, in a browser as a page:")
+	pages := []string{"/demo/?format=text", "/demo/hello/?format=text"}
 	kept := map[string][sha256.Size]byte{}
 	for _, page := range pages {
 		if kept[page], err = s.get(ctx, page, "MISS"); err != nil {
@@ -115,7 +115,7 @@ func (s *show) play(ctx context.Context, stopOrigin func() error) error {
 		}
 	}
 
-	s.say("Now the origin stops. What is held goes on being answered, the pages marked as stale:")
+	s.say("Now the origin stops. What is held goes on being answered, directories too:")
 	if err := stopOrigin(); err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func (s *show) play(ctx context.Context, stopOrigin func() error) error {
 			return err
 		}
 		if stale != kept[page] {
-			return errors.New("the page off line is not the page on line")
+			return errors.New("a directory off line is not what it was on line")
 		}
 	}
 	if hit != miss || gone != miss {

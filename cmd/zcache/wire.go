@@ -247,7 +247,7 @@ func (in *instance) upstream(key cache.Key) string {
 
 // listing is what is kept of a directory, and as of when.
 func (in *instance) listing(dir cache.Key) (l *listing.Listing, asOf time.Time, ok bool) {
-	e, err := in.tree.Open(dir, http.Header{"Accept": {proxy.AskListing}})
+	e, err := in.tree.Open(dir, fill.ForListing(nil))
 	if err != nil {
 		return nil, asOf, false
 	}

@@ -47,6 +47,9 @@ func encode(m *Meta, key Key) ([]byte, error) {
 	if m.Listing {
 		b = append(b, "listing\n"...)
 	}
+	if m.Looked != 0 {
+		b = fmt.Appendf(b, "looked %d\n", m.Looked)
+	}
 	if !key.IsZero() {
 		b = fmt.Appendf(b, "key %s %s\n", key.hub, keyed(key))
 	}
@@ -162,6 +165,8 @@ func (r *record) line(line string) (err error) {
 		m.Base = value
 	case "listing":
 		m.Listing = true
+	case "looked":
+		m.Looked, err = strconv.Atoi(value)
 	case "provisional":
 		m.Provisional = true
 	case "vary":

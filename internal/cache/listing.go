@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -17,6 +19,13 @@ import (
 
 // MaxListing bounds the bodies that are looked at for a listing, in bytes.
 const MaxListing = listing.MaxSize
+
+// looks is the number of the eyes that look for listings. A document that lower ones looked at is looked at once more.
+const looks = 1
+
+// standsFor is how long a listing that was confirmed stands against a page in its place that is none: a portal's page or a notice of maintenance comes
+// with status 200 too. Who asks on line gets the page meanwhile.
+const standsFor = 24 * time.Hour
 
 // parseListing reads a body as the listing of the directory that its Meta's URL names.
 func parseListing(m *Meta, body io.Reader) (*listing.Listing, error) {
@@ -28,44 +37,98 @@ func parseListing(m *Meta, body io.Reader) (*listing.Listing, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: its URL: %w", listing.ErrNotListing, err)
 	}
-	return listing.Parse(listing.Source{URL: u, ContentType: m.Header.Get("Content-Type"), Now: m.Received}, body)
+	kind := m.Header.Get("Content-Type")
+	l, err := listing.Parse(listing.Source{URL: u, ContentType: kind, Now: m.Received}, body)
+	switch {
+	case err != nil:
+		return nil, err
+	case l.Next != "":
+		return nil, fmt.Errorf("%w: more pages follow", listing.ErrCut)
+	case l.Bare() && strings.Contains(kind, "json"):
+		return nil, fmt.Errorf("%w: strings alone, as a program's answer may be", listing.ErrNotListing)
+	}
+	return l, nil
 }
 
 // recognise says whether a finished draft is a listing, and what it lists.
 func (t *Tree) recognise(key Key, m *Meta, f *os.File) (*listing.Listing, error) {
 	maybe := m.Listing
 	m.Listing = false
-	if !maybe || m.Status != 200 || m.Size > listing.MaxSize || !key.IsDir() || key.hasQuery {
+	if !maybe || m.Status != http.StatusOK || !key.IsDir() || key.hasQuery {
 		return nil, nil
 	}
-	l, err := parseListing(m, io.NewSectionReader(f, 0, m.Size))
-	if err == nil && l.Next != "" {
-		err = fmt.Errorf("%w: more pages follow", listing.ErrCut)
+	m.Looked = looks
+	err := listing.ErrTooLarge
+	var l *listing.Listing
+	if m.Size <= MaxListing {
+		l, err = parseListing(m, io.NewSectionReader(f, 0, m.Size))
 	}
-	if err == nil && l.Bare() && strings.Contains(m.Header.Get("Content-Type"), "json") {
-		err = fmt.Errorf("%w: strings alone, as a program's answer may be", listing.ErrNotListing)
+	if err == nil && m.Provisional && !closed(f, m.Size) {
+		err = fmt.Errorf("%w: nothing tells that it is whole", listing.ErrCut)
 	}
 	if err == nil {
 		m.Listing, m.Provisional = true, false // its own end vouches for its length
 		return l, nil
 	}
-	if errors.Is(err, listing.ErrCut) || errors.Is(err, listing.ErrForbidden) {
-		if held, herr := t.peekMain(key); herr == nil && held != nil && held.meta.Listing {
-			return nil, fmt.Errorf("%w: %w", ErrCutListing, err)
-		}
+	if held, herr := t.peekMain(key); herr == nil && held != nil && held.meta.Listing && !held.adopted && t.Now().Sub(held.meta.Received) < standsFor {
+		return nil, fmt.Errorf("%w: %w", ErrCutListing, err)
 	}
 	t.Logger.Debug("no listing", "key", key.String(), "err", err)
 	return nil, nil // to whoever asks for it, it is the page that it is
 }
 
-// sidecarOf is what the attribute of a sidecar says: which body it was made of.
+// closed says that a body has an end of its own: what follows the last row of a page, a document or an array. Lines may stop anywhere.
+func closed(f io.ReaderAt, size int64) bool {
+	var buf [512]byte
+	tail := buf[:min(size, int64(len(buf)))]
+	if _, err := f.ReadAt(tail, size-int64(len(tail))); err != nil && err != io.EOF {
+		return false
+	}
+	tail = bytes.TrimSpace(bytes.ToLower(tail))
+	return bytes.Contains(tail, []byte("</html>")) || bytes.Contains(tail, []byte("</body>")) || bytes.HasSuffix(tail, []byte("]")) || bytes.HasSuffix(tail, []byte("}")) ||
+		bytes.HasSuffix(tail, []byte("</listbucketresult>")) || bytes.HasSuffix(tail, []byte("multistatus>")) || bytes.HasSuffix(tail, []byte("</list>"))
+}
+
+// Recognise is described at Store.
+func (t *Tree) Recognise(e *Entry) (bool, error) {
+	h, ok := e.handle.(*handle)
+	if !ok || e.Adopted || e.Meta.Listing || e.Meta.Looked >= looks || e.Meta.Status != http.StatusOK || !e.Key.IsDir() {
+		return e.Meta.Listing, nil
+	}
+	m := *e.Meta
+	m.Looked = looks
+	if e.Size() <= MaxListing {
+		_, err := parseListing(&m, io.NewSectionReader(e, 0, e.Size()))
+		m.Listing = err == nil && (!m.Provisional || closed(e, e.Size()))
+	}
+	if err := t.Freshen(e, &m); err != nil || !m.Listing {
+		return false, err
+	}
+	at, ok := h.at.listed()
+	if !ok {
+		return true, nil // it lies aside, and its Meta says it
+	}
+	t.names.Lock()
+	defer t.names.Unlock()
+	st, err := t.root.Lstat(string(h.at))
+	if err != nil || st.Ino != h.id.ino {
+		return false, nil // replaced meanwhile: the next look is at that
+	}
+	if err := t.root.Rename(string(h.at), string(at)); err != nil {
+		return false, fmt.Errorf("recognise %s: %w", e.Key, because(err))
+	}
+	t.table.drop(e.Key)
+	return true, nil
+}
+
+// sidecarOf is what the attribute of a sidecar says: which body it was made of, and against which URL.
 func sidecarOf(m *Meta) []byte {
-	return fmt.Appendf(nil, "zcache %d\nof %x\n", version, m.SHA256)
+	return fmt.Appendf(nil, "zcache %d\nof %x %d %d\nbase %s\n", version, m.SHA256, m.Size, m.ModTime.UnixNano(), oneLine(m.Base))
 }
 
 // writeSidecar keeps the normalised listing beside the body at p. It is derived: without it the body is read again.
 func (t *Tree) writeSidecar(p place, m *Meta, l *listing.Listing) {
-	if p.base() != listingName {
+	if p.base() != listingName || m.SHA256 == [32]byte{} {
 		return
 	}
 	if err := t.trySidecar(p.dir(), m, l); err != nil {
@@ -124,7 +187,7 @@ func (t *Tree) trySidecar(dir place, m *Meta, l *listing.Listing) error {
 func (t *Tree) removeSidecar(p place) {
 	at := string(p.dir() + "/" + sidecarName)
 	st, err := t.root.Lstat(at)
-	if err != nil {
+	if err != nil || !regular(&st) {
 		return
 	}
 	if err := t.root.Remove(at); err != nil {
@@ -134,12 +197,25 @@ func (t *Tree) removeSidecar(p place) {
 	t.usage.add(-onDisk(&st), 0)
 }
 
+// lonely says that the sidecar at p has no listing beside it any more.
+func (t *Tree) lonely(p place) bool {
+	if p.base() != sidecarName {
+		return false
+	}
+	_, err := t.root.Lstat(string(p.dir() + "/" + listingName))
+	return durable.IsGone(err)
+}
+
 // Listing is described at Store.
 func (t *Tree) Listing(e *Entry) (*listing.Listing, error) {
 	h, ok := e.handle.(*handle)
 	if !ok || !e.Meta.Listing {
 		return nil, fmt.Errorf("list %s: %w", e.Key, listing.ErrNotListing)
 	}
+	return t.lists.get(listed{h.at, h.id}, func() (*listing.Listing, error) { return t.readListing(e, h) })
+}
+
+func (t *Tree) readListing(e *Entry, h *handle) (*listing.Listing, error) {
 	if h.at.base() == listingName {
 		l, err := t.sidecar(h.at.dir(), e.Meta, e.Adopted)
 		if err == nil {
@@ -177,13 +253,13 @@ func (t *Tree) sidecar(dir place, m *Meta, adopted bool) (*listing.Listing, erro
 	if !regular(&st) || st.Size > 4*listing.MaxSize {
 		return nil, errNoEntry
 	}
-	var buf [256]byte
+	var buf [4096]byte
 	of, err := durable.Attr(f, attribute, buf[:])
 	switch {
 	case adopted && errors.Is(err, durable.ErrNoAttr):
 	case err != nil:
 		return nil, err
-	case adopted || !bytes.Equal(of, sidecarOf(m)):
+	case adopted || m.SHA256 == [32]byte{} || !bytes.Equal(of, sidecarOf(m)):
 		return nil, errOtherSidecar
 	}
 	return listing.ReadSidecar(f)

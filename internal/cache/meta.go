@@ -21,6 +21,8 @@ type Meta struct {
 	// Listing says of a stored response that its body is a listing of the directory that its Key names. Of a draft it says that it may be one:
 	// Commit looks.
 	Listing bool
+	// Looked says with which eyes a directory's document was looked at and found to be no listing; 0 never.
+	Looked int
 	// Vary holds the request fields that selected this response: the names in its Vary field, canonical, with the values the
 	// request had. Empty when the response does not vary.
 	Vary http.Header

@@ -129,9 +129,12 @@ func (t *Tree) eachName(dir place, f func(name string) error) error {
 func (t *Tree) loadMain(key Key) (*handle, error) {
 	p := mainPlace(key)
 	if at, ok := p.listed(); ok {
-		if h, err := t.loadOne(key, at); h != nil || err != nil && !errors.Is(err, errIsDir) {
-			return h, err
+		for _, p := range []place{at, p, at} { // once more, for one may take the other's place between the two looks
+			if h, err := t.loadOne(key, p); h != nil || err != nil && !errors.Is(err, errIsDir) {
+				return h, err
+			}
 		}
+		return nil, nil
 	}
 	for range 3 {
 		h, err := t.loadOne(key, p)

@@ -73,9 +73,12 @@ func (t *Tree) target(key Key, m *Meta) (place, error) {
 func (t *Tree) peekMain(key Key) (*handle, error) {
 	p := mainPlace(key)
 	if at, ok := p.listed(); ok {
-		if h, err := t.peek(at); err == nil || !absent(err) {
-			return h, err
+		for _, p := range []place{at, p, at} {
+			if h, err := t.peek(p); err == nil || !absent(err) {
+				return h, err
+			}
 		}
+		return nil, nil
 	}
 	h, err := t.peek(p)
 	if errors.Is(err, errIsDir) && p[0] != '.' && !key.IsDir() {

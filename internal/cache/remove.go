@@ -45,6 +45,10 @@ func (t *Tree) removeKey(key Key) (int, error) {
 		}
 		err = errors.Join(err, rerr)
 	}
+	if listed, ok := p.listed(); ok {
+		t.removeSidecar(listed) // also one whose listing is gone
+		t.prune(p.dir())
+	}
 	t.table.drop(key)
 	t.names.Unlock()
 	for _, name := range t.drafts.takeIf(func(k Key) bool { return k == key }) {

@@ -50,7 +50,10 @@ type Store interface {
 	// List calls yield for every stored response under key's directory (all of the hub when key is its root), in no
 	// particular order, until yield returns false.
 	List(ctx context.Context, under Key, yield func(Key, Info) bool) error
-	// Listing returns what an entry that is a listing tells, read from its sidecar or, without one, from its body.
+	// Recognise looks once more at the document of a directory that was stored by eyes which did not know it for a listing, and says whether it is
+	// one; if so it is one from the next Open on.
+	Recognise(entry *Entry) (bool, error)
+	// Listing returns what an entry that is a listing tells, read from its sidecar or, without one, from its body. It is shared and must not be changed.
 	Listing(entry *Entry) (*listing.Listing, error)
 	// Names calls yield for the names that lie directly under key's directory, dir for those that have something below them, until yield
 	// returns false. Names that stand for nothing that could be asked for are left out.

@@ -48,6 +48,7 @@ type Tree struct {
 	lock *os.File
 
 	table *table
+	lists lists
 	// names is held while names change, so that directories do not come and go under a rename. Bodies are never read or written
 	// under it.
 	names     sync.Mutex

@@ -165,7 +165,7 @@ func (t *Tree) expired(p place, st *unix.Stat_t, now time.Time) bool {
 	if strings.HasPrefix(string(p), otherDir+"/") {
 		return age > otherAge || age > noneAge && t.negative(p) // its mtime is the origin's word, and may lie in the future
 	}
-	return strings.HasPrefix(p.base(), durable.TempPrefix) && age > tempAge
+	return strings.HasPrefix(p.base(), durable.TempPrefix) && age > tempAge || age > time.Minute && t.lonely(p)
 }
 
 // negative says whether what lies at p tells that there is nothing. Forgetting it early costs a question to the origin, no more.

@@ -230,7 +230,12 @@ func (f *Filler) revalidate(ctx context.Context, r *Request, entry *cache.Entry,
 		fwd = "request"
 	}
 	mayStale := plan.Verdict.OnError(policy.Rule, false) && mayStandIn(r.Header, entry)
-	if r.Method == http.MethodHead && !(r.Listing && entry.Meta.Listing) { // what is said of a listing in our form takes the whole of it
+	if r.Method == http.MethodHead && r.Listing && entry.Meta.Listing { // what is said of a listing in our form takes the whole of it
+		get := *r
+		get.Method = http.MethodGet
+		r = &get
+	}
+	if r.Method == http.MethodHead {
 		return f.confirmByHead(ctx, r, entry, plan, policy)
 	}
 	want := freshness.ParseRequest(r.Header)
@@ -248,7 +253,8 @@ func (f *Filler) revalidate(ctx context.Context, r *Request, entry *cache.Entry,
 		}
 	}
 	if err == nil && mayStale && r.Listing && fl.lists() {
-		err = fl.landed(ctx) // the old listing is better than a part of a new one
+		// The old listing is better than a part of a new one, or than a long wait.
+		err = fl.wholeListing(ctx, f.cfg.FirstByte)
 	}
 	switch {
 	case err == nil:
@@ -349,33 +355,11 @@ func (f *Filler) settle(ctx context.Context, r *Request, fl *flight, leads bool,
 		}
 	}
 	if policy.OnMiss == WaitMiss || fl.meta.Size == 0 {
-		if err := fl.landed(ctx); err != nil {
+		if err := fl.landed(ctx); err != nil && !errors.Is(err, cache.ErrCutListing) { // of that one the body is whole, it is only not kept
 			return nil, err
 		}
 	}
 	return f.follow(ctx, r, fl, leads, fwd)
-}
-
-// fromListing answers from what became of a body that may be a listing, once it is whole; nil when it could not be stored.
-func (f *Filler) fromListing(ctx context.Context, r *Request, fl *flight, leads bool, policy Policy, fwd string) (*Answer, error) {
-	if err := fl.landed(ctx); err != nil {
-		return nil, err
-	}
-	entry, err := f.store.Open(r.Key, r.Header)
-	if err != nil || !entry.Meta.Received.Equal(fl.meta.Received) {
-		if err == nil {
-			entry.Close()
-		}
-		return nil, nil
-	}
-	v := judge(entry.Meta, entry.Adopted, policy.Rule, f.cfg.Now())
-	v.Omit = nil
-	a := f.fromEntry(entry, entry.Meta, r, v)
-	a.Outcome = Outcome{Cache: Miss, Fwd: fwd, FwdStatus: fl.meta.Status, Stored: true, TTL: v.Lifetime - v.Age}
-	if !leads {
-		a.Outcome.Cache, a.Outcome.Collapsed = Coalesced, true
-	}
-	return a, nil
 }
 
 // alone fetches for one client what could not be shared.

@@ -276,7 +276,7 @@ func (f *Filler) confirmAdopted(fl *flight, entry *cache.Entry) (done bool) {
 		return false
 	}
 	m := f.metaOf(fl, got, h)
-	m.Size, m.ModTime, m.Stored = entry.Meta.Size, entry.Meta.ModTime, entry.Meta.Stored
+	m.Size, m.ModTime, m.Stored, m.Listing = entry.Meta.Size, entry.Meta.ModTime, entry.Meta.Stored, entry.Meta.Listing
 	f.confirm(fl, entry, m)
 	return true
 }
@@ -287,8 +287,14 @@ func (f *Filler) metaOf(fl *flight, got *fetched, h http.Header) *cache.Meta {
 	if h.Get("Date") == "" {
 		h.Set("Date", got.received.UTC().Format(http.TimeFormat))
 	}
+	base := ""
+	if got.resp.Request != nil {
+		if base = bare(got.resp.Request.URL); base == got.url {
+			base = ""
+		}
+	}
 	return &cache.Meta{
-		Status: got.resp.StatusCode, Header: h, Asked: got.asked, Received: got.received, Stored: got.received,
+		Base: base, Status: got.resp.StatusCode, Header: h, Asked: got.asked, Received: got.received, Stored: got.received,
 		Size: got.resp.ContentLength, URL: got.url, Vary: cache.Selecting(h, fl.header), Limit: got.limit,
 		Provisional: unframed(got.resp),
 	}

@@ -74,9 +74,6 @@ func (f *Filler) keep(fl *flight, got *fetched) error {
 	}
 	m := f.metaOf(fl, got, h)
 	m.Listing = fl.policy.Listings && mayList(fl.key, m)
-	if from := bare(resp.Request.URL); from != got.url {
-		m.Base = from
-	}
 	draft, err := f.store.Create(fl.key, m)
 	if err != nil {
 		f.log.Warn("store", "action", "pass", "key", fl.key.String(), "error", err)

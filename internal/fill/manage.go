@@ -54,6 +54,9 @@ func (f *Filler) Fresh(key cache.Key, m *cache.Meta, adopted bool) bool {
 // Ensure makes sure that a Key is held and fresh, and returns when it is whole.
 func (f *Filler) Ensure(ctx context.Context, key cache.Key) (Outcome, error) {
 	r := &Request{Key: key, Method: http.MethodGet, Header: http.Header{}}
+	if key.IsDir() && f.cfg.Policy(key).Listings {
+		r.Header, r.Listing = ForListing(nil), true // as who browses it will ask
+	}
 	a, err := f.Get(ctx, r)
 	if err != nil {
 		return Outcome{}, err

@@ -24,6 +24,7 @@ type Verdict struct {
 	Omit []string
 
 	negative bool // it says that there is nothing
+	spare    bool // only a rule of ours calls it stale, its origin would not
 	swr, sie time.Duration
 	over     time.Duration // how long it has been stale by the lifetime that its origin gave it
 }
@@ -46,6 +47,9 @@ func (v Verdict) OnError(rule Rule, reached bool) bool {
 	if rule.StaleAlways || rule.Offline {
 		return true
 	}
+	if v.spare {
+		return true
+	}
 	if v.MustRevalidate {
 		return false
 	}
@@ -66,21 +70,26 @@ func Judge(m *cache.Meta, rule Rule, now time.Time) Verdict {
 	v.negative = m.Status == http.StatusNotFound || m.Status == http.StatusGone
 	v.MustRevalidate = v.NoCache || d.mustRevalidate || d.proxyRevalidate || d.sMaxAge != unset || m.Provisional
 	v.Lifetime, v.By = lifetime(m, rule, d, replaced)
-	if m.Limit >= 0 {
-		// The limit counts from when the response came, the lifetime from when its origin made it.
-		if limit := m.Limit + Age(m, m.Received); limit < v.Lifetime {
-			v.Lifetime, v.By = limit, "redirect"
-		}
-	}
+	v.over = v.Age - v.Lifetime
 	if m.Listing {
 		// Counted from when it came, for servers make listings at the moment of asking, whatever their clocks say.
 		limit := jitter(rule.ListingTTL, m) + Age(m, m.Received)
-		if limit < v.Lifetime || v.By == none || v.By == "heuristic" || v.By == "ttl" {
+		if own := v.By == none || v.By == "heuristic"; own || limit < v.Lifetime {
+			// Only a lifetime that is ours is over: its origin may still call it fresh, and then need not be asked at any price.
+			v.spare = !own && v.over < 0 && !v.NoCache && m.Limit != 0 && !m.Provisional
 			v.Lifetime, v.By = limit, "listing"
 		}
 	}
-	v.over = v.Age - v.Lifetime
-	v.Fresh = v.over < 0 && !v.NoCache
+	if m.Limit >= 0 {
+		// The limit counts from when the response came, the lifetime from when its origin made it.
+		if limit := m.Limit + Age(m, m.Received); limit < v.Lifetime {
+			v.Lifetime, v.By, v.spare = limit, "redirect", false
+		}
+	}
+	if !v.spare {
+		v.over = v.Age - v.Lifetime
+	}
+	v.Fresh = v.Age < v.Lifetime && !v.NoCache
 	switch {
 	case m.Status != http.StatusOK || m.Provisional || forbidden:
 	case rule.Class == ClassImmutable && m.Listing: // a pattern for files below says nothing of what else will come to lie there

@@ -228,8 +228,8 @@ func checkTime(t *testing.T, s *server, e Entry, want *truthEntry) {
 	}
 }
 
-// TestHTMLCut reads every listing of the corpus as if the connection had broken: in its head, between rows, within a row and within
-// its last bytes. Unless all entries came before the cut, that must not pass for a listing.
+// TestHTMLCut reads every listing of the corpus as if the connection had broken where it matters (see cuts). Unless all entries came
+// before the cut, that must not pass for a listing.
 func TestHTMLCut(t *testing.T) {
 	c := loadCorpus(t)
 	for s, cases := range listedHTML(t, c) {
@@ -238,7 +238,7 @@ func TestHTMLCut(t *testing.T) {
 			if err != nil {
 				continue
 			}
-			for _, at := range cuts(len(one.data)) {
+			for _, at := range cuts(one.data) {
 				l, err := parseHTML(one.source(s), bytes.NewReader(one.data[:at]))
 				switch {
 				case err != nil && !errors.Is(err, ErrCut) && !errors.Is(err, ErrNotListing):
@@ -252,18 +252,29 @@ func TestHTMLCut(t *testing.T) {
 	}
 }
 
-// cuts gives places to cut a page of n bytes. Most of a large page is its style and icons.
-func cuts(n int) []int {
-	var at []int
-	parts, tail := 12, 80
-	if n > 20_000 {
-		parts, tail = 4, 12
+// cuts gives places to cut a page: in its head, in its first row and in its middle; in the last link, behind it, and within each of the
+// tags that close the page. A large page has the shape of its server's small ones, and every cut reads it anew: it is cut behind its
+// last link, and within its last tag unless it is a very large one.
+func cuts(page []byte) []int {
+	n := len(page)
+	last := max(bytes.LastIndex(page, []byte("<a ")), bytes.LastIndex(page, []byte("<A ")))
+	end := max(bytes.LastIndex(page, []byte("</a>")), bytes.LastIndex(page, []byte("</A>"))) + len("</a>")
+	switch {
+	case n > 100_000:
+		return []int{end}
+	case n > 20_000:
+		return []int{end, n - 3}
 	}
-	for i := 1; i < parts; i++ {
-		at = append(at, i*n/parts)
+	at := []int{n / 8, n / 2, n - 1}
+	if first := bytes.Index(page, []byte("href=")); first >= 0 {
+		at = append(at, first+8, last+4, last+12, end)
 	}
-	for i := 1; i < min(n, tail); i += 1 + i/4 {
-		at = append(at, n-i)
+	for tag := n; len(at) < 14; at = append(at, tag, tag+2) {
+		if tag = bytes.LastIndexByte(page[:tag], '<'); tag <= last {
+			break
+		}
 	}
-	return at
+	at = slices.DeleteFunc(at, func(i int) bool { return i <= 0 || i >= n })
+	slices.Sort(at)
+	return slices.Compact(at)
 }

@@ -184,8 +184,9 @@ func (p *pageReader) entry(s *scope, b *block, fields []field, main int, marks h
 	l := r.links[main]
 	var v rowValues
 	v.hints = marks
+	v.title = values{time: l.time}.besides(l.name).time
 	p.readFields(s, fields, main, &v)
-	p.readTitle(values{time: l.time}.besides(l.name).time, &v)
+	p.readTitle(&v)
 	shown := l.shows()
 	if l.query != "" && !shown && !v.timed && !v.sized {
 		return // a button, not a name

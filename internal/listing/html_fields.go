@@ -15,6 +15,7 @@ type rowValues struct {
 	sized  bool
 	hints  hints
 	behind string // text directly behind the link
+	title  string // a time in the title of the name's link or cell
 }
 
 func (v *rowValues) fill(e *Entry) {
@@ -74,9 +75,9 @@ func (p *pageReader) readFields(s *scope, fields []field, main int, v *rowValues
 	}
 }
 
-// readTitle reads the time in the title of a name's link or cell, unless it contradicts the one shown.
-func (p *pageReader) readTitle(title string, v *rowValues) {
-	t, ok := p.clock.readTime(title)
+// readTitle reads the title of a name's link or cell, unless it contradicts the time shown.
+func (p *pageReader) readTitle(v *rowValues) {
+	t, ok := p.clock.readTime(v.title)
 	if !ok || t.step >= 24*time.Hour {
 		return
 	}
@@ -121,7 +122,9 @@ func (p *pageReader) isName(fields []field, i, main int) bool {
 func (p *pageReader) readField(s *scope, f field, text string, what role, v *rowValues) {
 	switch what {
 	case nameRole:
-		p.readTitle(f.exact.time, v)
+		if f.exact.time != "" {
+			v.title = f.exact.time
+		}
 	case idleRole:
 	case sizeRole:
 		p.readSizeField(s, f, text, v)

@@ -45,7 +45,7 @@ func (p *pageReader) judge() (*Listing, error) {
 // nobody writes such a page, whatever its title is. The end of the body must be there: nothing else would tell that rows were cut off.
 func (p *pageReader) onlyRows(main *block) bool {
 	v, rows := &p.seen, len(main.entries)
-	if !p.closed || v.words > 0 || v.others > 0 || v.script > 0 || v.containers != 1 || v.children != rows || main.named != rows || main.sized == 0 {
+	if !p.closed || v.words > 0 || v.others > 0 || v.script > 0 || v.children != rows || main.named != rows || main.sized == 0 {
 		return false
 	}
 	for i, e := range main.entries {

@@ -37,7 +37,17 @@ var htmlOthers = []struct {
 	{"a manual's index without one", "http://mirror.example/doc/frob/", `<html><head><title>Index of new API in 1.6: The frob Reference Manual</title></head><body><h1>Index of new API in 1.6</h1><table><tr><td><a href="/doc/">Up</a></td></tr></table></body></html>`, ErrNotListing},
 	{"a list of files and nothing else, without sizes", "http://mirror.example/", `<html><head><title>Notes</title></head><body><ul><li><a href="a.txt">a.txt</a></li><li><a href="b.txt">b.txt</a></li></ul></body></html>`, ErrNotListing},
 	{"rows with sizes, and words besides", "http://mirror.example/", `<html><head><title>Notes</title></head><body><p>My notes</p><ul><li><a href="a.txt">a.txt</a> <span>7 B</span></li><li><a href="d/">d/</a></li></ul></body></html>`, ErrNotListing},
-	{"rows with sizes, and one that shows another name", "http://mirror.example/", `<html><head><title>Notes</title></head><body><ul><li><a href="a.txt">a.txt</a> <span>7 B</span></li><li><a href="d/">Drafts</a> <span>7 B</span></li></ul></body></html>`, ErrNotListing},
+	{"rows with sizes, and one that shows another name", "http://mirror.example/", `<html><head><title>Notes</title></head><body><ul><li><a href="a/">a/</a></li><li><a href="b/">b/</a></li><li><a href="c/">c/</a></li><li><a href="d.txt">d.txt</a> <span>7 B</span></li><li><a href="e/">Drafts</a> <span>7 B</span></li></ul></body></html>`, ErrNotListing},
+	{"rows with sizes, and a link elsewhere", "http://mirror.example/", `<html><head><title>Notes</title></head><body><div><a href="https://forge.example/">Forge</a></div><ul><li><a href="a.txt">a.txt</a> <span>7 B</span></li><li><a href="d/">d/</a></li></ul></body></html>`, ErrNotListing},
+	{"rows with sizes, and a link to a child without", "http://mirror.example/", `<html><head><title>Notes</title></head><body><ul><li><a href="a.txt">a.txt</a> <span>7 B</span></li><li><a href="d/">d/</a></li></ul><ol><li><a href="about">about</a></li></ol></body></html>`, ErrNotListing},
+	{"rows with sizes, and a script that may add others", "http://mirror.example/", `<html><head><title>Notes</title><script>more()</script></head><body><ul><li><a href="a.txt">a.txt</a> <span>7 B</span></li><li><a href="d/">d/</a></li></ul></body></html>`, ErrNotListing},
+	{"rows with sizes, without the body's end", "http://mirror.example/", `<title>Notes</title><ul><li><a href="a.txt">a.txt</a> <span>7 B</span></li><li><a href="d/">d/</a></li></ul>`, ErrNotListing},
+	{"a list of directories and nothing else", "http://mirror.example/", `<html><head><title>Notes</title></head><body><ul><li><a href="c/">c/</a></li><li><a href="d/">d/</a></li></ul></body></html>`, ErrNotListing},
+	{"a manual's index at the root", "http://mirror.example/", `<html><head><title>Index of deprecated API</title></head><body><h1>Index of deprecated API</h1><dl><dt><a href="frob.html#frob-ask">frob_ask</a></dt><dt><a href="from.html#from-ask">from_ask</a></dt></dl></body></html>`, ErrNotListing},
+	{"a program's text in which names and sizes come up", "http://mirror.example/", "<html><head><title>Notes</title></head><body><pre>" + strings.Repeat("x = x + 1\n", maxTried) + `print name, size
+see <a href="a.txt">a.txt</a>
+and <a href="b.txt">b.txt</a>
+</pre></body></html>`, ErrNotListing},
 	{"no page at all", "", `<`, ErrNotListing},
 	{"a page that is only a heading", "", `<html><head><title>Index of /pub/</title></head><body><h1>Index of /pub/</h1></body></html>`, ErrNotListing},
 	{"a text that says nothing", "", "<p>It works!</p>", ErrNotListing},

@@ -173,8 +173,8 @@ lrwxrwxrwx   1         5  Nov 20 08:01  <A HREF="/pub/l">l</A> -&gt; f.txt
 		"d dir; f.txt file 44; g.txt file ~1239"},
 	{"rows and nothing else, whatever the title is", "http://mirror.example/", `<html><head><title>public</title></head><body><header>public</header><ul><li><a href="d/">d/</a></li><li><a href="f.txt">f.txt</a> <span>44B</span></li></ul></body></html>`,
 		"d dir; f.txt file 44"},
-	{"fasthttp: values in a sentence's clauses", "", `<html><head><title>/pub/</title></head><body><h1>/pub/</h1><ul><li><a href="/" class="dir">..</a></li><li><a href="/pub/d" class="dir">d</a>, dir, last modified 2026-11-20 08:01:02 +0000 UTC</li><li><a href="/pub/f, 7 bytes, g" class="file">f, 7 bytes, g</a>, file, 1572864 bytes, last modified 2026-11-20 08:01:02 +0000 UTC</li></ul></body></html>`,
-		"d dir 2026-11-20T08:01:02Z 1s zone; f, 7 bytes, g file 1572864 2026-11-20T08:01:02Z 1s zone"},
+	{"fasthttp: values in a sentence's clauses", "", `<html><head><title>/pub/</title></head><body><h1>/pub/</h1><ul><li><a href="/" class="dir">..</a></li><li><a href="/pub/d" class="dir">d</a>, dir, last modified 2026-11-20 08:01:02 +0000 UTC</li><li><a href="/pub/f, 7 bytes, g" class="file">f, 7 bytes, g</a>, file, 1572864 bytes, last modified 2026-11-20 08:01:02 +0000 UTC</li><li><a href="g" class="file">g</a>, 12, last modified 2026-11-20 08:01:02 +0000 UTC</li></ul></body></html>`,
+		"d dir 2026-11-20T08:01:02Z 1s zone; f, 7 bytes, g file 1572864 2026-11-20T08:01:02Z 1s zone; g file 2026-11-20T08:01:02Z 1s zone"},
 	{"iris: the time in the link's title", "", `<html><head><title>Index of /pub/</title></head><body><table><tr><th>#</th><th>Name</th><th>Size</th></tr>
 <tr><td>1</td><td><a href="/pub/d" title="Fri, 20 Nov 2026 08:01:02 GMT">d/</a></td><td>Dir</td></tr>
 <tr><td>2</td><td><a href="/pub/f.txt" title="Fri, 20 Nov 2026 08:01:02 GMT">f.txt</a></td><td>1.6 MB</td></tr></table></body></html>`,
@@ -183,9 +183,10 @@ lrwxrwxrwx   1         5  Nov 20 08:01  <A HREF="/pub/l">l</A> -&gt; f.txt
 <tr><td title="Fri, 20 Nov 2026 08:01:02 GMT"><a href="f.txt">f.txt</a></td><td>7</td><td></td></tr>
 <tr><td title="Fri, 20 Nov 2026 08:01:02 GMT"><a href="g.txt">g.txt</a></td><td>7</td><td>20 Nov 2026</td></tr>
 <tr><td title="Fri, 20 Nov 2026 08:01:02 GMT"><a href="h.txt">h.txt</a></td><td>7</td><td>2025-01-02</td></tr>
-<tr><td><a href="i.txt">i.txt</a></td><td>7</td><td title="2026-11-20T08:01:02Z">last week</td></tr></table></body></html>`,
+<tr><td><a href="i.txt">i.txt</a></td><td>7</td><td title="2026-11-20T08:01:02Z">last week</td></tr>
+<tr><td title="20 Nov 2026"><a href="j.txt">j.txt</a></td><td>7</td><td></td></tr></table></body></html>`,
 		"f.txt unknown 7 2026-11-20T08:01:02Z 1s zone; g.txt unknown 7 2026-11-20T08:01:02Z 1s zone; h.txt unknown 7 2025-01-02T00:00:00Z 24h; " +
-			"i.txt unknown 7 2026-11-20T08:01:02Z 1s zone"},
+			"i.txt unknown 7 2026-11-20T08:01:02Z 1s zone; j.txt unknown 7"},
 	{"titles that repeat a name like a time or a size", "", `<html><head><title>Index of /pub/</title></head><body><table><tr><td title="12345"><a href="12345" title="12345">12345</a></td></tr>
 <tr><td title="2026-01-02 03:04"><a href="2026-01-02%2003:04" title="2026-01-02 03:04">2026-01-02 03:04</a></td></tr></table></body></html>`,
 		"12345 unknown; 2026-01-02 03:04 unknown"},

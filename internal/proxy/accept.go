@@ -5,15 +5,9 @@ import (
 
 	"github.com/munnerz/goautoneg"
 
+	"zcache/internal/fill"
 	"zcache/internal/listing"
 )
-
-// listingType is what zcaches call their JSON listings among each other: a server that is no zcache does not take it for a wish for its own JSON.
-const listingType = "application/vnd.zcache.listing+json"
-
-// AskListing is the Accept of every request for a directory, whatever its client accepts: one listing serves all forms. Pages come before foreign
-// JSON, which has names alone at some servers.
-const AskListing = listingType + ", text/html;q=0.9, application/xhtml+xml;q=0.9, */*;q=0.8"
 
 // formOf is the form of a listing that an Accept field (RFC 9110 section 12.5.1) asks for: JSON when that outranks HTML, plain text likewise, else
 // HTML. It is false when the client would rather have what is no listing's form at all: then the answer is the origin's business.
@@ -36,7 +30,7 @@ func formOf(lines []string) (string, bool) {
 		switch a.Type + "/" + a.SubType {
 		case "text/html", "application/xhtml+xml":
 			put(&html, a.Q, true)
-		case "application/json", listingType:
+		case "application/json", fill.ListingType:
 			put(&json, a.Q, true)
 		case "text/plain":
 			put(&text, a.Q, true)

@@ -44,7 +44,7 @@ func (g *Gateway) ascend(hub *Hub, key cache.Key) {
 	}
 	for {
 		if m, adopted, err := g.cfg.Listings.Peek(dir); err == nil && m.Listing && !g.cfg.Filler.Fresh(dir, m, adopted) {
-			g.cfg.Filler.Refresh(&fill.Request{Key: dir, Method: http.MethodGet, Header: http.Header{"Accept": {AskListing}}})
+			g.cfg.Filler.Refresh(&fill.Request{Key: dir, Method: http.MethodGet, Header: fill.ForListing(nil)})
 		}
 		up := dir.Parent()
 		if up == dir {

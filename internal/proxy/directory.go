@@ -18,6 +18,7 @@ import (
 type Listings interface {
 	Open(key cache.Key, request http.Header) (*cache.Entry, error)
 	Peek(key cache.Key) (meta *cache.Meta, adopted bool, err error)
+	Recognise(entry *cache.Entry) (bool, error)
 	Listing(entry *cache.Entry) (*listing.Listing, error)
 	Names(dir cache.Key, yield func(name string, dir bool) bool) error
 }
@@ -66,12 +67,12 @@ func (g *Gateway) directory(w http.ResponseWriter, r *http.Request, x *exchange,
 	}
 	d := &directory{wish: want, place: to}
 	d.key = d.key.WithoutQuery()
-	if !to.hub.Local && g.document(d.key, r.Header) {
+	ask := fill.ForListing(r.Header)
+	if !to.hub.Local && (g.document(d.key, ask) || g.document(d.key, r.Header)) {
 		return false, nil
 	}
 	req := g.request(w, r, d.key)
-	req.Header, req.Listing = r.Header.Clone(), true
-	req.Header["Accept"] = []string{AskListing}
+	req.Header, req.Listing = ask, true
 	a, err := g.cfg.Filler.Get(r.Context(), req)
 	if err != nil {
 		if g.heldListing(d, r.Header, err) {
@@ -87,7 +88,7 @@ func (g *Gateway) directory(w http.ResponseWriter, r *http.Request, x *exchange,
 	if err := g.readListing(d, a); err != nil {
 		g.log.Debug("no listing", "key", d.key.String(), "error", err)
 		_, queried := to.key.Query()
-		if queried || !sameFor(r.Header, a) {
+		if queried || !sameFor(r.Header, ask, a) {
 			return false, nil
 		}
 		return true, g.reply(w, r, x, d.place, a)
@@ -106,17 +107,29 @@ func (g *Gateway) document(key cache.Key, h http.Header) bool {
 		return false
 	}
 	defer e.Close()
-	return e.Meta.Status == http.StatusOK && !e.Meta.Listing && !e.Adopted
+	if e.Meta.Status != http.StatusOK || e.Meta.Listing || e.Adopted {
+		return false
+	}
+	is, err := g.cfg.Listings.Recognise(e)
+	if err != nil {
+		g.log.Warn("cannot keep a listing as one", "key", key.String(), "error", err)
+	}
+	return !is
 }
 
-// sameFor says that the origin's answer would have been the same with the client's own Accept.
-func sameFor(h http.Header, a *fill.Answer) bool {
-	if len(h["Accept"]) == 0 {
-		return true
+// sameFor says that the origin's answer, which was asked for with other fields, is the one that the client's own would have got.
+func sameFor(client, asked http.Header, a *fill.Answer) bool {
+	if e, _ := a.Entry(); e != nil {
+		for _, name := range []string{"Range", "If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since"} {
+			if len(client[name]) > 0 {
+				return false // it is held now: they are answered from there
+			}
+		}
 	}
 	for _, line := range a.Header["Vary"] {
 		for name := range strings.SplitSeq(line, ",") {
-			if name = strings.TrimSpace(name); name == "*" || strings.EqualFold(name, "Accept") {
+			name = http.CanonicalHeaderKey(strings.TrimSpace(name))
+			if name == "*" || name != "Accept-Encoding" && !slices.Equal(client[name], asked[name]) {
 				return false
 			}
 		}
@@ -154,6 +167,9 @@ func (g *Gateway) readListing(d *directory, a *fill.Answer) (err error) {
 	return g.parseAnswer(d, a)
 }
 
+// mostUnstored bounds the listings that are read although they cannot be stored: each client has one of its own.
+const mostUnstored = 8 << 20
+
 // parseAnswer reads a body on its way through. What it has read goes back in front of the rest when that is no listing.
 func (g *Gateway) parseAnswer(d *directory, a *fill.Answer) error {
 	u, err := url.Parse(a.URL)
@@ -161,11 +177,11 @@ func (g *Gateway) parseAnswer(d *directory, a *fill.Answer) error {
 		return err
 	}
 	var rest io.Reader = a.Body
-	seen, err := io.ReadAll(io.LimitReader(a.Body, listing.MaxSize+1))
+	seen, err := io.ReadAll(io.LimitReader(a.Body, mostUnstored+1))
 	switch {
 	case err != nil:
 		rest = failing{err}
-	case len(seen) <= listing.MaxSize:
+	case len(seen) <= mostUnstored:
 		l, err := listing.Parse(listing.Source{URL: u, ContentType: a.Header.Get("Content-Type"), Now: g.cfg.Now()}, bytes.NewReader(seen))
 		if err == nil && l.Next == "" && !l.Bare() {
 			d.list = l
@@ -190,9 +206,16 @@ func (g *Gateway) heldListing(d *directory, h http.Header, cause error) bool {
 		return false
 	}
 	d.offline, d.stale = true, true
-	if e, err := g.cfg.Listings.Open(d.key, h); err == nil {
+	selects := h
+	if m, _, err := g.cfg.Listings.Peek(d.key); err == nil && m.Listing && len(m.Vary) > 0 {
+		selects = m.Vary // whoever it came for: names are the same for all
+	}
+	if e, err := g.cfg.Listings.Open(d.key, selects); err == nil {
 		defer e.Close()
 		if e.Meta.Listing && e.Meta.Status == http.StatusOK {
+			if !g.cfg.Filler.MayStandIn(e) {
+				return false
+			}
 			d.meta = e.Meta
 			d.list, err = g.cfg.Listings.Listing(e)
 			return err == nil

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"zcache/internal/fill"
 	"zcache/internal/listing"
 	"zcache/internal/origin/origintest"
 )
@@ -59,7 +60,7 @@ func TestFormOf(t *testing.T) {
 		{"equal by name", "text/html, application/json", "html", true},
 		{"plain text", "text/plain", "text", true},
 		{"a browser", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8", "html", true},
-		{"another zcache", AskListing, "json", true},
+		{"another zcache", fill.ListingType + ", text/html;q=0.9", "json", true},
 		{"XHTML alone", "application/xhtml+xml", "html", true},
 		{"a registry's own type", "application/vnd.pypi.simple.v1+json, text/html;q=0.01", "", false},
 		{"a registry's own type or anything", "application/vnd.npm.install-v1+json, */*", "", false},

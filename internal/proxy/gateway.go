@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -54,11 +55,12 @@ type Config struct {
 
 // A Gateway is the reverse-proxy face. It is an http.Handler.
 type Gateway struct {
-	cfg     Config
-	table   atomic.Pointer[table]
-	looked  looked
-	log     *slog.Logger
-	metrics *metrics
+	cfg      Config
+	table    atomic.Pointer[table]
+	looked   looked
+	sweeping sync.Mutex // held by who lets go of a large listing
+	log      *slog.Logger
+	metrics  *metrics
 }
 
 // NewGateway returns a Gateway for the hubs of cfg.

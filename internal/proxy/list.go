@@ -11,6 +11,7 @@ import (
 	"iter"
 	"net/http"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -57,15 +58,16 @@ func (g *Gateway) list(w http.ResponseWriter, r *http.Request, x *exchange, d *d
 	if d.form == listing.FormHTML {
 		h["Content-Security-Policy"] = []string{g.cfg.BrowsePolicy}
 	}
-	x.status = http.StatusOK
+	x.status, x.open = http.StatusOK, !r.ProtoAtLeast(1, 1)
 	if r.Method == http.MethodHead {
 		w.WriteHeader(x.status)
 		return nil
 	}
 	err := g.stream(w, r, x, d, g.rows(d, held, order))
-	if len(d.list.Entries) > listing.Large {
+	if d.local && len(d.list.Entries) > listing.Large && g.sweeping.TryLock() {
 		d.list = nil
 		runtime.GC()
+		g.sweeping.Unlock()
 	}
 	return err
 }
@@ -141,7 +143,10 @@ func (d *directory) tag(a *fill.Answer, held map[string]bool, now time.Time) str
 		sum := listing.Digest(d.list)
 		h.Write(sum[:])
 	}
-	fmt.Fprintf(h, "\x00%s\x00%s\x00%v%v\x00%d", d.form, d.query.Encode(), d.offline, d.stale, now.Unix()/60)
+	fmt.Fprintf(h, "\x00%s\x00%s\x00%v%v", d.form, d.query.Encode(), d.offline, d.stale)
+	if len(held) > 0 {
+		fmt.Fprintf(h, "\x00%d", now.Unix()/60)
+	}
 	digestNames(h, held)
 	return `W/"` + hex.EncodeToString(h.Sum(nil)[:12]) + `"`
 }
@@ -163,6 +168,9 @@ func (g *Gateway) arrange(d *directory, held map[string]bool) []int32 {
 	q := d.query
 	q.Format = d.form
 	if q.Sort == listing.SortSize || q.Sort == listing.SortTime {
+		own := *d.list
+		own.Entries = slices.Clone(own.Entries) // others look at the same ones
+		d.list = &own
 		for i := range d.list.Entries {
 			row := g.row(d, held, &d.list.Entries[i])
 			d.list.Entries[i] = row.Entry
@@ -213,7 +221,7 @@ func (g *Gateway) join(d *directory, row *listing.Row, held map[string]bool) {
 			row.Kind = listing.Dir
 			row.Cached = g.state(key, meta, adopted)
 			return
-		case row.Kind == listing.Dir:
+		case row.Kind == listing.Dir && below:
 			row.Cached = listing.Stale // something below is held
 			return
 		}

@@ -44,6 +44,7 @@ func Run(t *testing.T, open func(t *testing.T) cache.Store) {
 		{"what may be a listing is one when it is", listings},
 		{"a directory is a listing or a document", pagesAndListings},
 		{"a listing that is cut off does not replace a whole one", cutListing},
+		{"a document of former eyes is recognised", recognised},
 		{"names tell what lies directly below", names},
 	} {
 		t.Run(c.claim, func(t *testing.T) { c.test(t, open(t)) })

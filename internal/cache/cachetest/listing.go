@@ -101,9 +101,11 @@ func pagesAndListings(t *testing.T, s cache.Store) {
 		t.Errorf("Listing of a document: %v, want ErrNotListing", err)
 	}
 	e.Close()
-	Put(t, s, key, pageMeta("/d/"), page("a"))
+	old := pageMeta("/d/")
+	old.Received = time.Now().Add(-25 * time.Hour)
+	Put(t, s, key, old, page("a"))
 	wantListed(t, s, "/d/", "a")
-	Put(t, s, key, pageMeta("/d/"), document)
+	Put(t, s, key, pageMeta("/d/"), document) // the listing was not confirmed for a day
 	Want(t, s, key, nil, document)
 	if n, err := s.Remove(key, false); n != 1 || err != nil {
 		t.Errorf("Remove = %d, %v, want 1: a directory is a listing or a document, not both", n, err)
@@ -130,6 +132,53 @@ func cutListing(t *testing.T, s cache.Store) {
 		t.Errorf("Commit of a listing that is cut off = %+v, %v, want ErrCutListing", e, err)
 	}
 	wantListed(t, s, "/d/", "a", "b", "c")
+	for what, body := range map[string]string{
+		"a page that is no listing": "<html><body><h1>Down for maintenance</h1></body></html>",
+		"lines that may go on":      "-rw-r--r-- 1 ftp ftp 12 Jan 01 2025 a\r\n-rw-r--r-- 1 ftp ftp 12 Jan 01 2025 b\r\n",
+	} {
+		m := pageMeta("/d/")
+		m.Provisional = true
+		if !strings.HasPrefix(body, "<") {
+			m.Header.Set("Content-Type", "text/plain")
+		}
+		d := create(t, s, key, m)
+		write(t, d, body)
+		if e, err := d.Commit(m); !errors.Is(err, cache.ErrCutListing) {
+			t.Errorf("Commit of %s = %+v, %v, want ErrCutListing", what, e, err)
+		}
+		wantListed(t, s, "/d/", "a", "b", "c")
+	}
+}
+
+func recognised(t *testing.T, s cache.Store) {
+	for _, path := range []string{"/d/", "/a%2Fb/"} {
+		m := pageMeta(path)
+		m.Listing = false // as it was stored before anybody looked
+		Put(t, s, Key(t, path), m, page("a"))
+		e, err := s.Open(Key(t, path), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := s.Recognise(e); !ok || err != nil {
+			t.Errorf("Recognise %s = %v, %v, want a listing", path, ok, err)
+		}
+		e.Close()
+		wantListed(t, s, path, "a")
+	}
+	m := pageMeta("/e/")
+	m.Listing = false
+	Put(t, s, Key(t, "/e/"), m, "<html><body><p>A page.</p></body></html>")
+	for range 2 {
+		e, err := s.Open(Key(t, "/e/"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := s.Recognise(e); ok || err != nil {
+			t.Errorf("Recognise a page = %v, %v, want none", ok, err)
+		}
+		e.Close()
+	}
+	Want(t, s, Key(t, "/e/"), nil, "<html><body><p>A page.</p></body></html>")
 }
 
 func names(t *testing.T, s cache.Store) {
