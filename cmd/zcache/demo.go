@@ -52,7 +52,7 @@ func (a *app) demo(ctx context.Context, once bool) error {
 	go origin.Serve(l) // until Close
 	defer origin.Close()
 
-	cfg, err := config.Parse("--listen=127.0.0.1:0", "--root="+root, "--upstream=demo=http://"+l.Addr().String()+"/",
+	cfg, err := config.Parse("--listen=127.0.0.1:0", "--listing-ttl=0", "--root="+root, "--upstream=demo=http://"+l.Addr().String()+"/",
 		"--log-level=error", "--log-format=text")
 	if err != nil {
 		return err
