@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"path/filepath"
 	"strings"
 )
 
@@ -103,6 +104,22 @@ func (l *loader) check(c *Config) {
 		l.problems.add("admin-listen", l.placeOf("admin-listen"), "%s is a listen address too; choose another port", c.AdminListen)
 	}
 	l.collisions(c.Hubs)
+	l.trees(c)
+}
+
+// trees finds upstreams that hold the root: what is stored of them would be a part of them, and a crawler would never come to an end.
+func (l *loader) trees(c *Config) {
+	root, err := filepath.Abs(c.Root)
+	if err != nil || c.Mode == ModeProxy {
+		return // it says so where the root is opened, or nothing is stored
+	}
+	for i := range c.Hubs {
+		for _, u := range c.Hubs[i].Upstreams {
+			if u.Scheme == "file" && (root == u.Path || strings.HasPrefix(root, u.Path+"/") || strings.HasPrefix(u.Path, root+"/")) {
+				l.problems.add("hub["+c.Hubs[i].Name+"].upstream", l.places[i], "%s and the root %s lie in one another; keep them apart", u.Path, root)
+			}
+		}
+	}
 }
 
 func (l *loader) placeOf(name string) string { return l.inputs[name].value.place }

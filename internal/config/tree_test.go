@@ -86,3 +86,25 @@ func TestDirectoryProblemsNameTheFix(t *testing.T) {
 		})
 	}
 }
+
+func TestTreeAndRootLieApart(t *testing.T) {
+	dir := t.TempDir()
+	sub := filepath.Join(dir, "sub")
+	if err := os.Mkdir(sub, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		claim, root, tree string
+		fails             bool
+	}{
+		{"the root in the tree", filepath.Join(dir, "zcache-data"), dir, true},
+		{"the tree in the root", dir, sub, true},
+		{"one and the same", dir, dir, true},
+		{"side by side", filepath.Join(dir, "subtle"), sub, false},
+	} {
+		_, err := Parse("--root="+c.root, "--upstream=t=file://"+c.tree)
+		if (err != nil) != c.fails {
+			t.Errorf("%s: Parse = %v, want a problem: %v", c.claim, err, c.fails)
+		}
+	}
+}
