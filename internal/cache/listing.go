@@ -71,6 +71,9 @@ func (t *Tree) recognise(key Key, m *Meta, f *os.File) (*listing.Listing, error)
 		return l, nil
 	}
 	if held, herr := t.peekMain(key); herr == nil && held != nil && held.meta.Listing && !held.adopted && t.Now().Sub(held.meta.Received) < standsFor {
+		if errors.Is(err, listing.ErrNotListing) && !errors.Is(err, listing.ErrForbidden) {
+			return nil, fmt.Errorf("%w: %w", ErrNoListing, err)
+		}
 		return nil, fmt.Errorf("%w: %w", ErrCutListing, err)
 	}
 	t.Logger.Debug("no listing", "key", key.String(), "err", err)

@@ -24,6 +24,8 @@ var (
 	ErrReadOnly = errors.New("store is read-only")
 	// ErrCutListing says that a listing ended early, and that the one which is held stays.
 	ErrCutListing = errors.New("listing is cut off")
+	// ErrNoListing says that a page is no listing, and that the one which is held stays beside it.
+	ErrNoListing = errors.New("no listing, where one is held")
 	// ErrTooNew says that the root was written by a newer version.
 	ErrTooNew = errors.New("root was written by a newer version")
 )
@@ -88,7 +90,7 @@ type Draft interface {
 	Sum() ([32]byte, error)
 	// Commit publishes body and meta by one rename; meta's Size and SHA256 are filled in from what was written. Readers see the end. The
 	// returned Entry is the published one. With meta.Listing the body is looked at: what is no listing is published as an ordinary document;
-	// one that is cut off does not replace a held listing (ErrCutListing).
+	// one that is cut off does not replace a held listing (ErrCutListing), nor does, for a day, what is none (ErrNoListing).
 	Commit(meta *Meta) (*Entry, error)
 	// Discard removes the draft; readers get err.
 	Discard(err error)

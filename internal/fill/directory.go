@@ -3,6 +3,7 @@ package fill
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -29,6 +30,11 @@ func ForListing(client http.Header) http.Header {
 		}
 	}
 	return h
+}
+
+// Personal says that a field that an answer may vary by tells who asks: what one client got is not for another.
+func Personal(name string) bool {
+	return name == "Authorization" || name == "Proxy-Authorization" || name == "Cookie"
 }
 
 const (
@@ -66,8 +72,12 @@ func (f *Filler) fromListing(ctx context.Context, r *Request, fl *flight, leads 
 	if errors.Is(err, errLong) {
 		return nil, nil
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case ctx.Err() != nil || errors.Is(err, cache.ErrCutListing) || errors.Is(err, ErrDigest) || errors.Is(err, ErrStopping) || errors.Is(err, ErrPurged):
 		return nil, err
+	default:
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err) // it began and never came whole
 	}
 	entry, err := f.store.Open(r.Key, r.Header)
 	if err != nil || !entry.Meta.Received.Equal(fl.meta.Received) {

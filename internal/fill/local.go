@@ -123,3 +123,25 @@ func (u *unchanged) Close() error {
 	u.parts[0].Close()
 	return u.parts[1].Close()
 }
+
+// explainLocal tells of a file of this machine.
+func (f *Filler) explainLocal(r *Request, policy Policy) (Explanation, error) {
+	a, err := f.local(context.Background(), &Request{Key: r.Key, Method: http.MethodHead, Header: http.Header{}}, policy)
+	if err != nil {
+		return Explanation{}, err
+	}
+	defer a.Close()
+	x := Explanation{Next: "answers from the tree on this machine"}
+	if a.Status == http.StatusOK {
+		x.Held, x.Meta = true, a.meta
+		if a.meta == nil { // a directory
+			x.Meta = &cache.Meta{Status: a.Status, Header: a.Header, Size: -1, Received: f.cfg.Now(), Limit: -1}
+		}
+		if t, ok := freshness.ParseDate(a.Header.Get("Last-Modified")); ok {
+			x.Meta.ModTime = t
+		}
+		x.Meta.URL = ""
+		x.Plan = Plan{Action: Serve, Why: "local", Verdict: freshness.Verdict{Fresh: true, By: "local"}}
+	}
+	return x, nil
+}

@@ -180,11 +180,17 @@ func (f *Filler) Explain(r *Request) (Explanation, error) {
 	f.mu.Lock()
 	x := Explanation{Flight: f.flights[r.Key] != nil}
 	f.mu.Unlock()
+	if policy.Local {
+		return f.explainLocal(r, policy)
+	}
 	if f.store == nil || policy.Class == freshness.ClassBypass {
 		x.Next = "goes to the upstream; nothing is stored"
 		return x, nil
 	}
 	entry, err := f.store.Open(r.Key, r.Header)
+	if errors.Is(err, cache.ErrNotStored) && policy.Listings && r.Key.IsDir() {
+		entry, err = f.store.Open(r.Key, ForListing(r.Header)) // as who browses asks
+	}
 	if errors.Is(err, cache.ErrNotStored) {
 		switch {
 		case policy.Offline:

@@ -55,5 +55,5 @@ func formOf(lines []string) (string, bool) {
 	if outranks(text, best) {
 		form, best = listing.FormText, text
 	}
-	return form, best.q > 0 && !outranks(other, best)
+	return form, !outranks(other, best)
 }

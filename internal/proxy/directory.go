@@ -27,6 +27,7 @@ type Listings interface {
 type wish struct {
 	query listing.Query
 	form  string
+	plain bool // no more than a form of ours is wanted
 }
 
 // wishOf says whether a request may be for a directory in a form of ours, and for which.
@@ -40,10 +41,11 @@ func wishOf(r *http.Request, to place) (w wish, ok bool) {
 		}
 	}
 	if w.form = w.query.Format; w.form != "" || w.query.Raw {
+		w.plain = true
 		return w, true
 	}
-	w.form, ok = formOf(r.Header["Accept"])
-	return w, ok
+	w.form, w.plain = formOf(r.Header["Accept"])
+	return w, true
 }
 
 // A directory is a listing that is about to be sent.
@@ -56,6 +58,8 @@ type directory struct {
 	local   bool        // this instance owns the tree
 	offline bool
 	stale   bool
+	control []string // what of the origin's Cache-Control holds for our form too
+	vary    []string // what its answer varies by beside the form
 }
 
 // directory answers a request for a directory with its listing. It returns false, having done nothing, when the request is for something else: the
@@ -68,6 +72,10 @@ func (g *Gateway) directory(w http.ResponseWriter, r *http.Request, x *exchange,
 	d := &directory{wish: want, place: to}
 	d.key = d.key.WithoutQuery()
 	ask := fill.ForListing(r.Header)
+	if !d.plain && !g.isListing(d.key, ask) {
+		// Some type of the origin's own is wanted, as registries have them: it is asked for that, unless there is known to be a listing.
+		ask = r.Header.Clone()
+	}
 	if !to.hub.Local && (g.document(d.key, ask) || g.document(d.key, r.Header)) {
 		return false, nil
 	}
@@ -95,6 +103,19 @@ func (g *Gateway) directory(w http.ResponseWriter, r *http.Request, x *exchange,
 	}
 	x.outcome, x.url = a.Outcome, a.URL
 	return true, g.list(w, r, x, d, a)
+}
+
+// isListing says that the listing of a directory is held.
+func (g *Gateway) isListing(key cache.Key, h http.Header) bool {
+	if g.cfg.Listings == nil {
+		return false
+	}
+	e, err := g.cfg.Listings.Open(key, h)
+	if err != nil {
+		return false
+	}
+	defer e.Close()
+	return e.Meta.Listing
 }
 
 // document says that what is held of a directory's URL is known to be no listing.
@@ -153,6 +174,7 @@ func (g *Gateway) readListing(d *directory, a *fill.Answer) (err error) {
 		d.meta = m
 		d.offline = a.Outcome.Cache == fill.Offline || a.Outcome.Cache == fill.Stale || g.cfg.Filler.Effective(e.Key).Offline
 		d.stale = a.Outcome.Cache == fill.Offline || a.Outcome.Cache == fill.Stale
+		d.restrict(m.Header, true)
 		d.list, err = g.cfg.Listings.Listing(e)
 		return err
 	}
@@ -170,6 +192,31 @@ func (g *Gateway) readListing(d *directory, a *fill.Answer) (err error) {
 // mostUnstored bounds the listings that are read although they cannot be stored: each client has one of its own.
 const mostUnstored = 8 << 20
 
+// restrict takes over what the origin forbids caches to do with its listing, for ours is made of it: what it keeps from being reused unasked, and
+// whom it gave it to. How long it may be reused says --listing-ttl.
+func (d *directory) restrict(h http.Header, stored bool) {
+	if !stored {
+		d.control = []string{"private", "no-store"}
+		return
+	}
+	for _, line := range h["Cache-Control"] {
+		for part := range strings.SplitSeq(line, ",") {
+			name, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(part)), "=")
+			switch name {
+			case "no-cache", "must-revalidate", "proxy-revalidate", "private", "no-store":
+				d.control = append(d.control, name)
+			}
+		}
+	}
+	for _, line := range h["Vary"] {
+		for name := range strings.SplitSeq(line, ",") {
+			if name = http.CanonicalHeaderKey(strings.TrimSpace(name)); fill.Personal(name) {
+				d.vary = append(d.vary, name)
+			}
+		}
+	}
+}
+
 // parseAnswer reads a body on its way through. What it has read goes back in front of the rest when that is no listing.
 func (g *Gateway) parseAnswer(d *directory, a *fill.Answer) error {
 	u, err := url.Parse(a.URL)
@@ -185,6 +232,7 @@ func (g *Gateway) parseAnswer(d *directory, a *fill.Answer) error {
 		l, err := listing.Parse(listing.Source{URL: u, ContentType: a.Header.Get("Content-Type"), Now: g.cfg.Now()}, bytes.NewReader(seen))
 		if err == nil && l.Next == "" && !l.Bare() {
 			d.list = l
+			d.restrict(a.Header, false)
 			return nil
 		}
 	}
@@ -206,20 +254,8 @@ func (g *Gateway) heldListing(d *directory, h http.Header, cause error) bool {
 		return false
 	}
 	d.offline, d.stale = true, true
-	selects := h
-	if m, _, err := g.cfg.Listings.Peek(d.key); err == nil && m.Listing && len(m.Vary) > 0 {
-		selects = m.Vary // whoever it came for: names are the same for all
-	}
-	if e, err := g.cfg.Listings.Open(d.key, selects); err == nil {
-		defer e.Close()
-		if e.Meta.Listing && e.Meta.Status == http.StatusOK {
-			if !g.cfg.Filler.MayStandIn(e) {
-				return false
-			}
-			d.meta = e.Meta
-			d.list, err = g.cfg.Listings.Listing(e)
-			return err == nil
-		}
+	if done, ok := g.openHeld(d, h); done {
+		return ok
 	}
 	d.made = true
 	l, err := g.make(d.key)
@@ -230,13 +266,46 @@ func (g *Gateway) heldListing(d *directory, h http.Header, cause error) bool {
 	return l != nil
 }
 
+// openHeld shows the listing that is held, whoever it came for. It is done when there is one that can be read, and then says whether it may be shown.
+func (g *Gateway) openHeld(d *directory, h http.Header) (done, ok bool) {
+	selects := h
+	if m, _, err := g.cfg.Listings.Peek(d.key); err == nil && m.Listing && len(m.Vary) > 0 {
+		selects = m.Vary.Clone()
+		for name := range selects {
+			if fill.Personal(name) {
+				selects[name] = h[name]
+			}
+		}
+	}
+	e, err := g.cfg.Listings.Open(d.key, selects)
+	if err != nil {
+		return false, false
+	}
+	defer e.Close()
+	if !e.Meta.Listing || e.Meta.Status != http.StatusOK || e.Edited {
+		return false, false
+	}
+	l, err := g.cfg.Listings.Listing(e)
+	if err != nil {
+		return false, false
+	}
+	if !g.cfg.Filler.MayStandIn(e) {
+		return true, false
+	}
+	d.meta, d.list = e.Meta, l
+	d.restrict(e.Meta.Header, true)
+	return true, true
+}
+
 // make lists what is held in a directory, or returns nil when that is nothing.
 func (g *Gateway) make(dir cache.Key) (*listing.Listing, error) {
 	l := &listing.Listing{}
 	err := g.cfg.Listings.Names(dir, func(name string, below bool) bool {
 		e := listing.Entry{Name: name, Kind: listing.File, Size: -1}
-		if below && !g.lone(dir, name) {
-			e.Kind = listing.Dir
+		if below {
+			if e.Kind = g.folder(dir, name); e.Kind == listing.Unknown {
+				return true
+			}
 		}
 		l.Entries = append(l.Entries, e)
 		return true
@@ -248,22 +317,25 @@ func (g *Gateway) make(dir cache.Key) (*listing.Listing, error) {
 	return l, err
 }
 
-// lone says that a folder on disk stands for a document alone, whose children are gone or were never there.
-func (g *Gateway) lone(dir cache.Key, name string) bool {
+// folder says what a folder on disk stands for: a directory, a document whose children are gone, or nothing.
+func (g *Gateway) folder(dir cache.Key, name string) listing.Kind {
 	sub, err := dir.Child(name, true)
 	if err != nil {
-		return false
+		return listing.Unknown
 	}
 	any := false
 	if err := g.cfg.Listings.Names(sub, func(string, bool) bool { any = true; return false }); err != nil || any {
-		return false
+		return listing.Dir
 	}
 	if _, _, err := g.cfg.Listings.Peek(sub); err == nil {
-		return false
+		return listing.Dir
 	}
 	file, err := dir.Child(name, false)
 	if err == nil {
 		_, _, err = g.cfg.Listings.Peek(file)
 	}
-	return err == nil
+	if err != nil {
+		return listing.Unknown
+	}
+	return listing.File
 }

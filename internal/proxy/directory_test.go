@@ -169,3 +169,54 @@ func TestCutListingKeepsTheOldOne(t *testing.T) {
 	g.o.File("/d/", origintest.Text("<html><head><title>Index of /d/</title></head><body><h1>Index of /d/</h1><pre><a href=\"../\">../</a>\n<a href=\"a\">a</a>  08-Nov-2025 10:00  12"), kind(asHTML), cc("max-age=0"))
 	g.get("/d/", "Accept: text/plain").want(t, "a listing that is cut off", 200, "a\nb\n", "STALE")
 }
+
+func TestWhatTheOriginForbidsHoldsForOurForms(t *testing.T) {
+	g := newListingRig(t)
+	for path, c := range map[string]struct{ control, vary, want, also string }{
+		"/private/": {"private", "", "private, no-store", ""},
+		"/nostore/": {"no-store", "", "private, no-store", ""},
+		"/star/":    {"", "*", "private, no-store", ""},
+		"/must/":    {"max-age=60, must-revalidate", "Cookie, User-Agent", "must-revalidate", "Cookie"},
+		"/plain/":   {"max-age=60", "", "", ""},
+	} {
+		opts := []origintest.Option{kind(asHTML)}
+		if c.control != "" {
+			opts = append(opts, cc(c.control))
+		}
+		if c.vary != "" {
+			opts = append(opts, origintest.Header("Vary", c.vary))
+		}
+		g.o.File(path, index("a"), opts...)
+		for range 2 {
+			r := g.get(path, "Accept: text/plain")
+			if got := r.Header.Get("Cache-Control"); got != c.want || r.body != "a\n" || !strings.Contains(r.Header.Get("Vary"), c.also) || strings.Contains(r.Header.Get("Vary"), "User-Agent") {
+				t.Errorf("%s: Cache-Control %q, Vary %q, %q; want %q, with %q", path, got, r.Header.Get("Vary"), r.body, c.want, c.also)
+			}
+		}
+	}
+}
+
+func TestOneListingForAllClients(t *testing.T) {
+	g := newListingRig(t)
+	g.o.File("/d/", index("a", "b"), kind(asHTML), origintest.Header("Vary", "User-Agent, Accept-Language"))
+	g.get("/d/", "User-Agent: one", "Accept-Language: de")
+	g.get("/d/", "User-Agent: other", "Accept: text/plain").want(t, "another client", 200, "a\nb\n", "HIT")
+	g.o.Stop()
+	g.mu.Lock()
+	g.policy.Offline = true
+	g.mu.Unlock()
+	g.get("/d/", "User-Agent: third", "Accept: text/plain").want(t, "a third one off line", 200, "a\nb\n", "HIT")
+}
+
+func TestPageInPlaceOfAListing(t *testing.T) {
+	g := newListingRig(t)
+	g.o.File("/d/", index("a", "b"), kind(asHTML), cc("max-age=0"))
+	g.get("/d/")
+	g.o.File("/d/", origintest.Text("<html><body>Please log in</body></html>"), kind(asHTML), cc("max-age=0"))
+	for range 2 {
+		g.get("/d/").want(t, "a page that is no listing", 200, "<html><body>Please log in</body></html>", "MISS")
+	}
+	g.idle()
+	g.o.Stop()
+	g.get("/d/", "Accept: text/plain").want(t, "the listing off line", 200, "a\nb\n", "STALE")
+}

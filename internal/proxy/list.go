@@ -39,7 +39,10 @@ func (g *Gateway) list(w http.ResponseWriter, r *http.Request, x *exchange, d *d
 	order := g.arrange(d, held)
 	tag := d.tag(a, held, g.cfg.Now())
 	h := w.Header()
-	h["Vary"] = []string{"Accept, Accept-Encoding"}
+	h["Vary"] = []string{strings.Join(append([]string{"Accept", "Accept-Encoding"}, d.vary...), ", ")}
+	if len(d.control) > 0 {
+		h["Cache-Control"] = []string{strings.Join(d.control, ", ")}
+	}
 	if tag != "" {
 		h["Etag"] = []string{tag}
 	}
@@ -184,7 +187,13 @@ func (g *Gateway) arrange(d *directory, held map[string]bool) []int32 {
 func (g *Gateway) rows(d *directory, held map[string]bool, order []int32) iter.Seq[listing.Row] {
 	return func(yield func(listing.Row) bool) {
 		for _, i := range order {
-			if !yield(g.row(d, held, &d.list.Entries[i])) {
+			e := &d.list.Entries[i]
+			if strings.IndexByte(e.Name, '\\') >= 0 {
+				if _, err := d.key.Child(e.Name, false); err != nil {
+					continue // with a dot segment behind a backslash, which no request may name
+				}
+			}
+			if !yield(g.row(d, held, e)) {
 				return
 			}
 		}
@@ -196,6 +205,9 @@ func (g *Gateway) row(d *directory, held map[string]bool, e *listing.Entry) list
 		d.list.Complete(e)
 	}
 	row := listing.Row{Entry: *e, Cached: listing.Fresh}
+	if d.local && row.Kind == listing.Other {
+		row.Cached = listing.Absent // a pipe, or a link that leads nowhere
+	}
 	if !d.local {
 		g.join(d, &row, held)
 	}

@@ -3,6 +3,7 @@ package web
 import (
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"slices"
@@ -95,6 +96,7 @@ func (s *Server) look(r *http.Request) (*entryView, error) {
 	if raw == "" {
 		return nil, &failure{http.StatusBadRequest, "no_url", "entry wants ?url= with a path or URL"}
 	}
+	raw = asSent(raw)
 	key, err := s.cfg.Resolve(s.atHost(raw, r.Host), r.Host)
 	switch {
 	case errors.Is(err, cache.ErrBadKey):
@@ -123,6 +125,19 @@ func (s *Server) look(r *http.Request) (*entryView, error) {
 	}
 	v.Fetch = fetchLines(base, key, v.SHA256)
 	return v, nil
+}
+
+// asSent escapes what of a URL no client sends as it is: of a name that was typed in full the Key is that of the request that browsers make.
+func asSent(raw string) string {
+	var b strings.Builder
+	for i := range len(raw) {
+		if c := raw[i]; c > ' ' && c < 0x7f && strings.IndexByte("\"<>\\^`{|}", c) < 0 {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
 }
 
 // atHost makes a path that a page at a hub's own host names one at that host; of any other path Resolve makes what the hubs' mounts say.

@@ -21,7 +21,7 @@ type fact struct {
 type command struct{ Name, Line string }
 
 var entryBody = template.Must(template.New("entry").Parse(`<div class="bar"><p><span class="dot {{.Class}}"></span>{{.State}}</p>` +
-	`<a class="go" href="{{.Open}}">{{.Verb}}</a></div>
+	`<a class="go" {{.Open}}>{{.Verb}}</a></div>
 <main class="facts"><table>{{range .Facts}}<tr><th scope="row">{{.Name}}</th><td>{{.Value}}</td></tr>
 {{end}}</table></main>
 <h2>Fetch it from here</h2>
@@ -52,7 +52,7 @@ func (s *Server) entryPage(w http.ResponseWriter, v *entryView) error {
 	}
 	var body strings.Builder
 	err := entryBody.Execute(&body, map[string]any{
-		"Class": dotOf(v.Held), "State": stateLine(v), "Open": v.URL, "Verb": verb, "Facts": s.facts(v), "Commands": commands(v),
+		"Class": dotOf(v.Held), "State": stateLine(v), "Open": template.HTMLAttr(`href="` + string(appendEscaped(nil, v.URL)) + `"`), "Verb": verb, "Facts": s.facts(v), "Commands": commands(v),
 	})
 	if err != nil {
 		return err

@@ -200,7 +200,7 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
 	if raw == "" {
 		return &failure{http.StatusBadRequest, "no_url", "explain wants ?url= with a path or URL"}
 	}
-	key, err := s.cfg.Resolve(raw, r.Host)
+	key, err := s.cfg.Resolve(s.atHost(asSent(raw), r.Host), r.Host)
 	if err != nil {
 		return resolveFailure(err)
 	}

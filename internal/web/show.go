@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -152,7 +153,7 @@ func (s *Server) Front() http.Handler {
 		operator := s.cfg.Guard.Allow(s.cfg.Guard.Identify(r), auth.Observe) == nil
 		rows := make([]hubRow, len(hubs))
 		for i, h := range hubs {
-			rows[i] = s.hubRow(h, operator)
+			rows[i] = s.hubRow(h, r.Host, operator)
 		}
 		var body strings.Builder
 		if err := hubsPage.Execute(&body, map[string]any{"Hubs": rows, "Operator": operator}); err != nil {
@@ -163,10 +164,13 @@ func (s *Server) Front() http.Handler {
 	})
 }
 
-func (s *Server) hubRow(h HubInfo, operator bool) hubRow {
+func (s *Server) hubRow(h HubInfo, asked string, operator bool) hubRow {
 	row := hubRow{HubInfo: h, Open: h.Path}
 	if h.Path == "" && len(h.Hosts) > 0 {
 		row.Open = "//" + h.Hosts[0] + "/"
+		if _, port := hostPort(asked); port != "" {
+			row.Open = "//" + net.JoinHostPort(h.Hosts[0], port) + "/"
+		}
 	}
 	if key, err := cache.ParseKey(h.Name, "/", "", false); operator && err == nil {
 		row.Upstream = s.cfg.UpstreamURL(key)
