@@ -117,7 +117,7 @@ func browseOffline(t *testing.T, d *desk) {
 	b.is("no banner", "document.querySelectorAll('[role=status]').length", "0")
 	d.n.stop()
 	b.loads("a reload", func() { b.do("Page.reload", nil, nil) })
-	b.is("the banner", "document.querySelector('[role=status] b').textContent", "Not confirmed by the upstream.")
+	b.is("the banner", "document.querySelector('[role=status] b').textContent", "The upstream is out of reach.")
 	d.z.stop()
 	d.z.again("--offline", "--listing-ttl=1ms")
 	b.loads("a reload", func() { b.do("Page.reload", nil, nil) })

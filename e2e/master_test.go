@@ -52,7 +52,7 @@ func TestAMasterServesATreeOfThisMachine(t *testing.T) {
 	if a := get(t, z.url+"/m/a.tar.gz", "Range: bytes=2-3"); a.Status != http.StatusPartialContent || string(a.Body) != "bo" {
 		t.Errorf("a range: %d %q", a.Status, a.Body)
 	}
-	wantRows(t, "the tree", rows(t, z.url+"/m/"), "sub/ - fresh", "a.tar.gz 6 fresh", "e mpty 0 fresh", "latest 6 fresh", "out - fresh", "pipe - fresh")
+	wantRows(t, "the tree", rows(t, z.url+"/m/"), "sub/ - fresh", "a.tar.gz 6 fresh", "e mpty 0 fresh", "latest 6 fresh", "out - absent", "pipe - absent")
 	for _, r := range rows(t, z.url+"/m/") {
 		if r.Name == "latest" && (!r.IsSymlink || r.Step != 1 || !r.ZoneKnown) {
 			t.Errorf("a link: %+v, want a link with an exact time", r)
