@@ -4,6 +4,9 @@ set -euo pipefail
 
 packages=(nginx-light curl wget rclone lftp chromium attr strace e2fsprogs mount util-linux "$@")
 
+# The browser tests take a library from npm, which may have been installed by other means than Debian's.
+command -v node >/dev/null && command -v npm >/dev/null || packages+=(nodejs npm)
+
 missing=()
 for p in "${packages[@]}"; do
 	status=$(dpkg-query -W -f '${Status}' "$p" 2>/dev/null) || status=
