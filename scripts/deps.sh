@@ -5,6 +5,7 @@ set -euo pipefail
 packages=(nginx-light curl wget rclone lftp chromium attr strace e2fsprogs mount util-linux "$@")
 
 # The browser tests take a library from npm, which may have been installed by other means than Debian's.
+# Debian 12 has Node.js 18; playwright-core 1.61 is the last that runs on it.
 command -v node >/dev/null && command -v npm >/dev/null || packages+=(nodejs npm)
 
 missing=()

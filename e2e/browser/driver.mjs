@@ -10,12 +10,19 @@ const browser = await chromium.launch({
 });
 const tabs = new Map();
 
-// What moves after it was drawn, without a hand that moved it, is added up in window.shifted.
+// What moves after it was drawn, without a hand that moved it, is reported at once: the next page would take it away.
 const watchLayout = () => {
-  window.shifted = 0;
   new PerformanceObserver((list) => {
-    for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
+    for (const { hadRecentInput, value, sources } of list.getEntries()) {
+      const what = sources.map(({ node }) => node?.nodeName ?? 'something').join(', ');
+      if (!hadRecentInput) window.layoutShifted(`${what} of ${location.pathname}${location.search} moved: a layout shift of ${value}`);
+    }
   }).observe({ type: 'layout-shift', buffered: true });
+};
+
+// A frame later all is drawn, and what moved has been reported. Without scripts there are no frames to wait for, and no reports.
+const drawn = async ({ page, scripts }) => {
+  if (scripts) await page.evaluate(() => new Promise((done) => { requestAnimationFrame(() => setTimeout(done)); }));
 };
 
 const actions = {
@@ -27,10 +34,13 @@ const actions = {
       colorScheme: view.dark ? 'dark' : 'light',
       javaScriptEnabled: !view.noJS,
     });
-    await context.addInitScript(watchLayout);
     const page = await context.newPage();
     if (view.media) await page.emulateMedia({ media: view.media });
-    const tab = { context, page, loads: 0, asked: [], faults: [] };
+    const tab = { context, page, scripts: !view.noJS, loads: 0, asked: [], faults: [] };
+    if (tab.scripts) {
+      await context.exposeFunction('layoutShifted', (fault) => { tab.faults.push(fault); });
+      await context.addInitScript(watchLayout);
+    }
     page.on('load', () => { tab.loads++; });
     page.on('request', (request) => tab.asked.push(request.url()));
     page.on('pageerror', (error) => tab.faults.push(`error: ${error.message}`));
@@ -44,7 +54,11 @@ const actions = {
   async close({ tab }) {
     await tab.context.close();
   },
-  reload: ({ tab }) => tab.page.reload().then(() => null),
+  drawn: ({ tab }) => drawn(tab),
+  async reload({ tab }) {
+    await tab.page.reload();
+    await drawn(tab);
+  },
   // What the library has no word for, in the protocol's own.
   async protocol({ tab, method, params }) {
     const session = await tab.context.newCDPSession(tab.page);
@@ -54,7 +68,10 @@ const actions = {
       await session.detach();
     }
   },
-  open: ({ tab, url }) => tab.page.goto(url).then(() => null),
+  async open({ tab, url }) {
+    await tab.page.goto(url);
+    await drawn(tab);
+  },
   eval: ({ tab, js }) => tab.page.evaluate(js),
   press: ({ tab, key }) => tab.page.keyboard.press(key),
   click: ({ tab, selector }) => tab.page.locator(selector).first().click({ noWaitAfter: true }),
