@@ -200,10 +200,10 @@ func TestAFloodOfRangesCostsNoMoreThanTheBody(t *testing.T) {
 	}
 }
 
-// Without the forward proxy, whose time has not come, no other site is answered for: least of all by a hub at the root.
+// Without the forward proxy no other site is answered for: least of all by a hub at the root.
 func TestAnAbsoluteTargetElsewhereIsNoHubs(t *testing.T) {
 	o := startOrigin(t, func(w *wire, r *request) { w.reply(r, 200, "from the hub", "Cache-Control: max-age=600") })
-	z := start(t, "--upstream", o.url)
+	z := start(t, "--upstream", o.url, "--proxy", "off")
 	for _, line := range []string{
 		"GET http://other.example/a", "GET https://other.example/a", "GET http://127.0.0.1:1/a", "GET http://localhost:1/a", "GET http://192.0.2.1/a", "GET http:///a",
 		"CONNECT other.example:443", "CONNECT 127.0.0.1:22", "CONNECT " + z.addr,

@@ -1,19 +1,29 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that the tests use, and with arguments those packages besides. Says nothing when all are there.
+# The three FTP servers exclude each other as packages, so they are unpacked side by side below $ZCACHE_FTPD; only their libraries are installed.
 set -euo pipefail
 
-packages=(nginx-light curl wget rclone lftp chromium attr strace e2fsprogs mount util-linux "$@")
+packages=(nginx-light curl wget git ca-certificates rclone lftp chromium attr strace e2fsprogs mount util-linux "$@")
 
 # The browser tests take a library from npm, which may have been installed by other means than Debian's.
 # Debian 12 has Node.js 18; playwright-core 1.61 is the last that runs on it.
 command -v node >/dev/null && command -v npm >/dev/null || packages+=(nodejs npm)
 
 missing=()
-for p in "${packages[@]}"; do
-	status=$(dpkg-query -W -f '${Status}' "$p" 2>/dev/null) || status=
-	[[ $status == 'install ok installed' ]] || missing+=("$p")
+want() {
+	local p status
+	for p; do
+		status=$(dpkg-query -W -f '${Status}' "$p" 2>/dev/null) || status=
+		[[ $status == *'install ok installed'* ]] || missing+=("$p")
+	done
+}
+want "${packages[@]}"
+ftpd=${ZCACHE_FTPD:-/var/cache/zcache-tests/ftpd}
+unpack=
+for s in vsftpd proftpd pure-ftpd; do
+	[[ -x $ftpd/$s/usr/sbin/$s ]] || unpack=yes
 done
-[[ ${#missing[@]} -gt 0 ]] || exit 0
+[[ ${#missing[@]} -gt 0 || $unpack ]] || exit 0
 
 die() {
 	printf 'deps: %s\n' "$*" >&2
@@ -57,9 +67,34 @@ if [[ -z $updated ]]; then
 	cat -- "$log" >&2
 	die "apt-get update did not succeed (above); are the package sources reachable?"
 fi
-printf 'deps: installing %s\n' "${missing[*]}"
-if ! DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${missing[@]}" >"$log" 2>&1; then
-	cat -- "$log" >&2
-	die "these packages could not be installed (above): ${missing[*]}"
+if [[ $unpack ]]; then
+	ftp_packages=(vsftpd proftpd-core proftpd-mod-crypto pure-ftpd)
+	mapfile -t libraries < <(apt-cache depends "${ftp_packages[@]}" | sed -n 's/^ *Depends: \(lib[^ ]*\)$/\1/p' | sort -u)
+	want "${libraries[@]}"
+fi
+if [[ ${#missing[@]} -gt 0 ]]; then
+	printf 'deps: installing %s\n' "${missing[*]}"
+	if ! DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${missing[@]}" >"$log" 2>&1; then
+		cat -- "$log" >&2
+		die "these packages could not be installed (above): ${missing[*]}"
+	fi
+fi
+if [[ $unpack ]]; then
+	fresh=$(mktemp -d)
+	chmod 755 "$fresh" # servers that gave up their rights read their modules there
+	if ! (cd -- "$fresh" && apt-get download "${ftp_packages[@]}") >"$log" 2>&1; then
+		cat -- "$log" >&2
+		die "these packages could not be fetched (above): ${ftp_packages[*]}"
+	fi
+	for deb in "$fresh"/*.deb; do
+		name=${deb##*/} name=${name%%_*}
+		case $name in proftpd-*) name=proftpd ;; esac # one tree, for there is one place for modules
+		mkdir -p "$fresh/$name"
+		dpkg -x "$deb" "$fresh/$name"
+		rm -- "$deb"
+	done
+	mkdir -p "${ftpd%/*}"
+	rm -rf -- "$ftpd"
+	mv -- "$fresh" "$ftpd"
 fi
 rm -f -- "$log"

@@ -182,9 +182,19 @@ func TestUnwritableRootIsOneLineThatNamesItAndTheFlag(t *testing.T) {
 
 func TestCheckConfigTellsWhatIsInForce(t *testing.T) {
 	cmd := command(t, "check-config", "--upstream", "a=http://a.example/,b=http://b.example/")
-	want := "ok: 2 hubs\n  a  /a/  http://a.example/\n  b  /b/  http://b.example/\n"
+	hubs := "ok: 2 hubs\n  a  /a/  http://a.example/\n  b  /b/  http://b.example/\n"
+	want := hubs + "forward proxy: on, for loopback, private networks; to public addresses\n"
 	if out, err := cmd.CombinedOutput(); err != nil || string(out) != want {
 		t.Errorf("check-config = %q, %v; want %q", out, err, want)
+	}
+	cmd = command(t, "check-config", "--upstream", "a=http://a.example/,b=http://b.example/", "--proxy-allow-client", "192.0.2.0/24", "--proxy-allow-host", "git.lab:22,*.lab")
+	want = hubs + "forward proxy: on, for loopback, private networks, 192.0.2.0/24; to public addresses, git.lab:22, *.lab\n"
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != want {
+		t.Errorf("check-config with exceptions = %q, %v; want %q", out, err, want)
+	}
+	cmd = command(t, "check-config", "--upstream", "a=http://a.example/,b=http://b.example/", "--proxy", "off")
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != hubs+"forward proxy: off\n" {
+		t.Errorf("check-config --proxy off = %q, %v", out, err)
 	}
 	cmd = command(t, "check-config", "--json")
 	file := "on-miss = \"wait\"\n[[hub]]\nname = \"k\"\nupstream = \"http://a.example\"\nttl = \"0x3c\"\nbasic = \"me:hunter2\"\n"

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/netip"
 	"strings"
 	"text/tabwriter"
 
@@ -30,16 +31,24 @@ func (a *app) checkConfigVerb(serveFlags *flag.FlagSet) *ffcli.Command {
 			if err != nil {
 				return err
 			}
-			if *asJSON {
-				return printJSON(a.stdout, effective(cfg))
+			ca, err := authorityOf(cfg.InterceptCA)
+			if err != nil {
+				return err
 			}
-			return printHubs(a.stdout, cfg)
+			var intercepted []string
+			if ca != nil {
+				intercepted = ca.Constraints()
+			}
+			if *asJSON {
+				return printJSON(a.stdout, effective(cfg, intercepted))
+			}
+			return printHubs(a.stdout, cfg, intercepted)
 		},
 	}
 }
 
 // printHubs tells in a few lines where clients find what, and where it comes from.
-func printHubs(w io.Writer, cfg config.Config) error {
+func printHubs(w io.Writer, cfg config.Config, intercepted []string) error {
 	tw := tabwriter.NewWriter(w, 0, 2, 2, ' ', 0)
 	fmt.Fprintf(tw, "ok: %s\n", count(len(cfg.Hubs), "hub"))
 	for i := range cfg.Hubs {
@@ -50,11 +59,39 @@ func printHubs(w io.Writer, cfg config.Config) error {
 		}
 		fmt.Fprintf(tw, "  %s\t%s\t%s\n", p.Name, strings.Join(places, " "), strings.Join(p.Upstream, " "))
 	}
-	return tw.Flush()
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	if !cfg.Proxy {
+		_, err := fmt.Fprintln(w, "forward proxy: off")
+		return err
+	}
+	_, err := fmt.Fprintf(w, "forward proxy: on, for loopback, private networks%s; to public addresses%s\n",
+		and(prefixTexts(cfg.ProxyAllowClient)), and(cfg.ProxyAllowHost))
+	if err == nil && len(intercepted) > 0 {
+		_, err = fmt.Fprintf(w, "https is looked into for: %s\n", strings.Join(intercepted, ", "))
+	}
+	return err
+}
+
+// and continues a list of which the beginning is written already.
+func and(more []string) string {
+	if len(more) == 0 {
+		return ""
+	}
+	return ", " + strings.Join(more, ", ")
+}
+
+func prefixTexts(prefixes []netip.Prefix) []string {
+	out := make([]string, 0, len(prefixes))
+	for _, p := range prefixes {
+		out = append(out, p.String())
+	}
+	return out
 }
 
 // effective is what check-config --json prints.
-func effective(cfg config.Config) any {
+func effective(cfg config.Config, intercepted []string) any {
 	policies := make([]config.Policy, len(cfg.Hubs))
 	for i := range cfg.Hubs {
 		policies[i] = cfg.Hubs[i].Policy()
@@ -65,8 +102,12 @@ func effective(cfg config.Config) any {
 		Listen []string        `json:"listen"`
 		Root   string          `json:"root"`
 		Mode   string          `json:"mode"`
+		Proxy  bool            `json:"proxy"`
+		Client []string        `json:"proxy_allow_client,omitempty"`
+		Host   []string        `json:"proxy_allow_host,omitempty"`
+		CA     []string        `json:"intercept,omitempty"` // hosts whose https is looked into
 		Hubs   []config.Policy `json:"hubs"`
-	}{true, cfg.File, cfg.Listen, cfg.Root, cfg.Mode, policies}
+	}{true, cfg.File, cfg.Listen, cfg.Root, cfg.Mode, cfg.Proxy, prefixTexts(cfg.ProxyAllowClient), cfg.ProxyAllowHost, intercepted, policies}
 }
 
 func printJSON(w io.Writer, v any) error {

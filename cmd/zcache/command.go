@@ -33,6 +33,7 @@ func (a *app) commands() *ffcli.Command {
 		a.explainVerb(flags),
 		a.warmVerb(flags),
 		a.purgeVerb(flags),
+		a.caVerb(),
 		a.demoVerb(),
 		a.versionVerb(),
 		{Name: "help", ShortUsage: "zcache help [verb]", ShortHelp: "show this, or what a verb takes", FlagSet: newFlagSet("help"),

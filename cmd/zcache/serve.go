@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -50,7 +51,7 @@ func runServe(ctx context.Context, cfg config.Config, log *slog.Logger, h hooks)
 	// The addresses are taken before the root is touched: a second zcache started by mistake ends without touching what the first one keeps.
 	var in *instance
 	if err = prepareRoot(cfg); err == nil {
-		in, err = newInstance(cfg, log, func() error { return h.reloadNow(in.apply) })
+		in, err = newInstance(cfg, log, addresses(append(slices.Clip(clients), operators...)), func() error { return h.reloadNow(in.apply) })
 	}
 	if err != nil {
 		closeAll(clients)
@@ -104,6 +105,17 @@ func serveUntil(ctx context.Context, faces []face, log *slog.Logger, h hooks, in
 			return drain(f.server, log)
 		})
 	}
+	inside := newServer(nil, log)
+	g.Go(func() error {
+		if err := in.inside.Serve(inside, in.gateway); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve inside tunnels: %w", err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		return drain(inside, log)
+	})
 	g.Go(func() error { return in.run(ctx) })
 	g.Go(func() error {
 		h.follow(ctx, log, in.apply)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"runtime/debug"
@@ -33,7 +35,9 @@ type instance struct {
 	tree     *cache.Tree // nil when nothing is stored
 	filler   *fill.Filler
 	gateway  *proxy.Gateway
+	inside   *proxy.Interceptor // of tunnels
 	web      *web.Server
+	own      []netip.AddrPort // what this process listens on
 }
 
 // settings are the parts of an instance that a reload replaces, as one.
@@ -47,12 +51,17 @@ type settings struct {
 // tenth of the time of small hits.
 const gcPercent = 300
 
-// newInstance opens the root and wires the parts. Nothing runs yet.
-func newInstance(cfg config.Config, log *slog.Logger, reload func() error) (*instance, error) {
+// newInstance opens the root and wires the parts, for a process that listens on these addresses. Nothing runs yet.
+func newInstance(cfg config.Config, log *slog.Logger, listening []net.Addr, reload func() error) (*instance, error) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	in := &instance{id: durable.Random(), log: log, registry: newRegistry()}
+	in := &instance{id: durable.Random(), log: log, registry: newRegistry(), own: addrPorts(listening)}
+	ca, err := authorityOf(cfg.InterceptCA)
+	if err != nil {
+		return nil, err
+	}
+	in.inside = proxy.NewInterceptor(ca, func(host, port string) bool { return in.current.Load().origin.Tunnels(host, port) })
 	s, err := in.settings(cfg)
 	if err != nil {
 		return nil, err
@@ -79,10 +88,11 @@ func newInstance(cfg config.Config, log *slog.Logger, reload func() error) (*ins
 	wc := web.Config{
 		Filler: in.filler, Guard: guard, KeyOf: in.keyOf,
 		Resolve: func(raw, host string) (cache.Key, error) { return in.gateway.Resolve(raw, host) },
+		MayAsk:  func(r *http.Request, key cache.Key) error { return in.gateway.MayAsk(r, key) },
 		Hubs:    in.hubInfo, Upstreams: func() any { return in.current.Load().origin.Status() }, UpstreamURL: in.upstream,
 		Reload: reload, Version: thisBuild(), Mode: cfg.Mode, Offline: cfg.Offline, Gatherer: in.registry, Logger: log,
 	}
-	wc.Public = cfg.PublicURL
+	wc.Public, wc.Forwarding = cfg.PublicURL, in.forwarding
 	if in.tree != nil {
 		wc.Store, wc.Listing = in.tree, in.listing
 	}
@@ -90,6 +100,7 @@ func newInstance(cfg config.Config, log *slog.Logger, reload func() error) (*ins
 	pc := proxy.Config{
 		Hubs: gatewayHubs(cfg), Public: cfg.PublicURL, Filler: in.filler, Guard: guard, Operations: in.web, Front: in.web.Front(),
 		KeyOf: in.keyOf, ID: in.id, Logger: log, Registerer: in.registry, Browse: in.web.Browse, BrowsePolicy: web.BrowsePolicy(),
+		Forward: in.forward(cfg), Intercept: in.inside,
 	}
 	if in.tree != nil {
 		pc.Listings = in.tree
@@ -112,6 +123,7 @@ func (in *instance) run(ctx context.Context) error {
 
 // close ends what an instance has under way: fills are suspended, to be taken up at the next start.
 func (in *instance) close() {
+	in.gateway.Close()
 	in.web.Close()
 	in.filler.Close()
 	in.current.Load().origin.Close()
@@ -122,13 +134,14 @@ func (in *instance) close() {
 
 func (in *instance) settings(cfg config.Config) (*settings, error) {
 	s := &settings{cfg: cfg, hubs: map[string]*config.Hub{}}
-	oc := origin.Config{AllowHosts: cfg.ProxyAllowHost, ID: in.id, Version: thisBuild().Version, Logger: in.log, Registerer: in.registry}
+	s.hubs[cache.FilesHub] = &s.cfg.FilesHub
+	oc := origin.Config{AllowHosts: cfg.ProxyAllowHost, Files: true, Own: in.owns, ID: in.id, Version: thisBuild().Version, Logger: in.log, Registerer: in.registry}
 	for i := range cfg.Hubs {
 		h := &cfg.Hubs[i]
 		s.hubs[h.Name] = h
 		oh := origin.Hub{
 			Name: h.Name, Upstreams: h.Upstreams, Username: h.Username, Password: string(h.Password),
-			Proxy: h.Proxy, RootCAs: h.RootCAs, Certificates: h.Certificates,
+			Realms: h.Realms, Proxy: h.Proxy, RootCAs: h.RootCAs, Certificates: h.Certificates,
 		}
 		if h.HasToken() {
 			oh.Bearer = h.Token
@@ -143,6 +156,10 @@ func (in *instance) settings(cfg config.Config) (*settings, error) {
 // apply puts a new configuration in force. Requests under way end with the old one. What only a start can change is told.
 func (in *instance) apply(cfg config.Config) error {
 	old := in.current.Load()
+	ca, err := authorityOf(cfg.InterceptCA)
+	if err != nil {
+		return err
+	}
 	s, err := in.settings(cfg)
 	if err != nil {
 		return err
@@ -162,6 +179,8 @@ func (in *instance) apply(cfg config.Config) error {
 	s.cfg.Offline = o.Offline
 	in.current.Store(s)
 	in.gateway.SetHubs(gatewayHubs(cfg))
+	in.gateway.SetForward(in.forward(cfg))
+	in.inside.SetAuthority(ca)
 	in.noteUpstreams(s)
 	old.origin.Close()
 	return nil
@@ -173,6 +192,9 @@ func (in *instance) noteUpstreams(s *settings) {
 		return
 	}
 	for name, h := range s.hubs {
+		if len(h.Upstreams) == 0 {
+			continue // the built-in hub's paths tell themselves
+		}
 		if err := in.tree.NoteUpstreams(name, h.Policy().Upstream); err != nil {
 			in.log.Warn("keep the root", "error", err)
 		}
@@ -214,6 +236,11 @@ func (in *instance) policy(key cache.Key) fill.Policy {
 		Local: h.Local(), Listings: h.Generic(),
 		OnMiss: onMisses[h.OnMiss], Verify: verifies[h.Verify], Follow: h.Redirects == config.RedirectsFollow, Tries: h.Retries, Backoff: firstPause,
 	}
+	if key.Hub() == cache.FilesHub {
+		if p.OnMiss == fill.RedirectMiss {
+			p.OnMiss = fill.StreamMiss // nobody has looked where it would send the client
+		}
+	}
 	if h.TTL != nil {
 		p.TTL = *h.TTL
 		if p.TTL == 0 {
@@ -229,6 +256,10 @@ func (in *instance) policy(key cache.Key) fill.Policy {
 }
 
 func (in *instance) keyOf(hub string, u *url.URL) (cache.Key, bool) {
+	if hub == cache.FilesHub {
+		key, err := cache.FilesKeyOf(u)
+		return key, err == nil
+	}
 	path, ok := in.current.Load().origin.UnderHub(hub, u)
 	if !ok {
 		return cache.Key{}, false

@@ -50,6 +50,10 @@ type draft struct {
 	ended    bool
 }
 
+// mostAhead is how much space one draft sets aside ahead of its bytes: an origin that announces much and sends little must not keep all others
+// from being stored. A longer body looks for more as it grows.
+const mostAhead = 256 << 20
+
 // Create is described at Store.
 func (t *Tree) Create(key Key, meta *Meta) (Draft, error) {
 	d, err := t.create(key, meta)
@@ -60,7 +64,10 @@ func (t *Tree) Create(key Key, meta *Meta) (Draft, error) {
 }
 
 func (t *Tree) create(key Key, meta *Meta) (*draft, error) {
-	reserved := max(0, meta.Size)
+	if err := t.fits(max(0, meta.Size)); err != nil {
+		return nil, err
+	}
+	reserved := min(max(0, meta.Size), mostAhead)
 	if err := t.reserve(reserved); err != nil {
 		return nil, err
 	}
@@ -138,7 +145,7 @@ func (t *Tree) resume(key Key, name string) (*draft, error) {
 	}
 	var reserved int64
 	if err == nil {
-		reserved = max(0, r.meta.Size-st.Size)
+		reserved = min(max(0, r.meta.Size-st.Size), mostAhead)
 		err = t.reserve(reserved)
 	}
 	if err != nil {

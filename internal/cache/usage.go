@@ -123,6 +123,17 @@ func (t *Tree) Free() (int64, error) {
 	return max(0, free), nil
 }
 
+// fits says whether a body of n bytes can be kept at all, as things are now.
+func (t *Tree) fits(n int64) error {
+	if t.MaxSize > 0 && n > t.MaxSize {
+		return fmt.Errorf("%w: it alone exceeds --cache-max-size", ErrNoSpace)
+	}
+	if n == 0 {
+		return nil
+	}
+	return t.roomFor(n)
+}
+
 // reserve sets space for n more bytes aside, or says why they cannot be kept.
 func (t *Tree) reserve(n int64) error {
 	if t.MaxSize > 0 && n > t.MaxSize {

@@ -60,15 +60,21 @@ type Config struct {
 	Mode       string
 	Offline    bool
 
-	CacheMaxSize   int64   // bytes; 0 = no limit
-	DiskHigh       float64 // share of the file system in use, 0 to 1, above which trimming starts
-	DiskLow        float64 // and at which it ends; always below DiskHigh
-	ProxyAllowHost []string
+	CacheMaxSize int64   // bytes; 0 = no limit
+	DiskHigh     float64 // share of the file system in use, 0 to 1, above which trimming starts
+	DiskLow      float64 // and at which it ends; always below DiskHigh
+
+	Proxy            bool           // forward proxy, tunnels and URL forms
+	ProxyAllowClient []netip.Prefix // who may use them beyond loopback and private networks
+	ProxyAllowHost   []string       // what absolute URLs may lead to although it is not public
+	// InterceptCA signs for hosts whose TLS ends here; nil = no TLS does. Whether it is fit for that is judged where it is used.
+	InterceptCA *tls.Certificate
 
 	LogFormat string
 	LogLevel  string // debug, info, warn or error
 
-	Hubs []Hub // in the order they were written
+	Hubs     []Hub // in the order they were written
+	FilesHub Hub   // the built-in one, of URLs that are under no other's upstream: no Mount, no Upstreams
 
 	onMiss       string // what hubs take unless they say otherwise
 	heuristicMax time.Duration
@@ -86,7 +92,7 @@ type Hub struct {
 	Name      string
 	Mount     string     // "/kernel", "/" or, when only Hosts lead here, ""
 	Hosts     []string   // lower case, without port and trailing dot
-	Upstreams []*url.URL // http, https, or file with an absolute, clean Path
+	Upstreams []*url.URL // http, https, ftp, ftps (FTP with explicit TLS), or file with an absolute, clean Path
 	Builtin   bool       // configured because nothing else was
 
 	Module  string // the key of the module, aliases resolved
@@ -111,6 +117,8 @@ type Hub struct {
 	Password   Secret
 	Bearer     Secret // or BearerFile; Token reads either
 	BearerFile string
+	// Realms are hosts that may be given Username and Password for a token, beyond those of the upstream's own site.
+	Realms []string
 
 	Proxy        *url.URL // the proxy on the way out; nil = none
 	RootCAs      *x509.CertPool

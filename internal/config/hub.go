@@ -118,6 +118,10 @@ var hubKeys = []hubKey{
 		}
 		return nil
 	}},
+	{name: "realm", list: true, set: func(b *hubBuilder, v value) (err error) {
+		b.hub.Realms, err = each(v.texts, parseRealm)
+		return err
+	}},
 	{name: "proxy", set: assignHub(parseOutProxy, func(h *Hub) **url.URL { return &h.Proxy })},
 	{name: "ca", set: func(b *hubBuilder, v value) error {
 		data, err := readSmall(v.file())
@@ -216,6 +220,7 @@ func fileProblem(path string, err error) error {
 
 // hubs builds the hubs: those of the file, those of --upstream, and where there are neither, the built-in ones.
 func (l *loader) hubs(c *Config) {
+	c.FilesHub = l.defaults(c, Hub{Name: "files", Builtin: true})
 	for i := range l.tables {
 		if h, ok := l.hubOf(c, &l.tables[i], i+1); ok {
 			c.Hubs = append(c.Hubs, h)
@@ -290,9 +295,21 @@ func (l *loader) complete(b *hubBuilder, t *table, label string) {
 	if b.user || b.password {
 		b.ways = append(b.ways, "user")
 	}
+	if has("realm") && b.hub.Username == "" && len(b.hub.Realms) > 0 {
+		l.problems.add(label+".realm", t.entries["realm"].place, "it names who may have the user and password, and there are none; write them too")
+	}
 	if len(b.ways) > 1 {
 		slices.Sort(b.ways)
 		l.problems.add(label+"."+b.ways[1], t.place, "%s is given too; keep one kind of credentials", b.ways[0])
+	}
+	if i := slices.IndexFunc(b.hub.Upstreams, func(u *url.URL) bool { return u.Scheme == "ftp" || u.Scheme == "ftps" }); i >= 0 {
+		scheme := b.hub.Upstreams[i].Scheme
+		if p := b.hub.Proxy; p != nil && (p.Scheme == "socks5" || slices.ContainsFunc(b.hub.Upstreams, func(u *url.URL) bool { return u.Scheme == "ftps" })) {
+			l.problems.add(label+".proxy", t.entries["proxy"].place, "only http and https proxies take ftp:// URLs, and none takes ftps://; remove it")
+		}
+		if b.hub.HasToken() {
+			l.problems.add(label+".upstream", t.entries["upstream"].place, "%s upstreams take no bearer token; write user and password", scheme)
+		}
 	}
 	l.certificate(b, t, label)
 }

@@ -105,8 +105,14 @@ var options = []option{
 		set: assign(parsePercent, func(c *Config) *float64 { return &c.DiskHigh })},
 	{name: "disk-low", def: "75%", arg: "PERCENT", usage: "and until it is down to this",
 		set: assign(parsePercent, func(c *Config) *float64 { return &c.DiskLow })},
-	{name: "proxy-allow-host", kind: list, arg: "HOST", usage: "HOST, GLOB or CIDR[:PORT] that redirects may lead to although not public; repeatable",
+	{name: "proxy", def: "on", arg: "on|off", usage: "be a forward proxy, with CONNECT, and take whole URLs under /files/ and /download/",
+		set: assign(parseSwitch, func(c *Config) *bool { return &c.Proxy })},
+	{name: "proxy-allow-client", kind: list, arg: "CIDR", usage: "who may use that beyond loopback and private networks; repeatable",
+		set: assignAll(parsePrefix, func(c *Config) *[]netip.Prefix { return &c.ProxyAllowClient })},
+	{name: "proxy-allow-host", kind: list, arg: "HOST", usage: "HOST, GLOB or CIDR[:PORT] that clients and redirects may reach although not public; HOST:PORT also opens the port to tunnels; repeatable",
 		set: assignAll(parseAllowHost, func(c *Config) *[]string { return &c.ProxyAllowHost })},
+	{name: "intercept-ca", arg: "FILE", usage: "certificate authority (zcache ca create) by which https to the hosts it is limited to is cached",
+		set: setInterceptCA},
 	{name: "log-format", def: LogJSON, arg: "WORD", usage: "json or text",
 		set: assign(parseLogFormat, func(c *Config) *string { return &c.LogFormat })},
 	{name: "log-level", def: "info", arg: "WORD", usage: "debug, info, warn or error",
@@ -119,7 +125,7 @@ var options = []option{
 // taken and does nothing is worse than one that is refused.
 var later = []string{
 	"mirror-subtree", "mirror-min-interval", "mirror-parallel", "mirror-walks", "mirror-max-purge", "mirror-max-bytes",
-	"mirror-verify", "trash-ttl", "keep-versions", "proxy", "proxy-allow-client", "intercept-ca", "tls-cert", "tls-key", "auth-file",
+	"mirror-verify", "trash-ttl", "keep-versions", "tls-cert", "tls-key", "auth-file",
 	"anonymous", "rate", "max-conns-per-client", "s3-endpoint", "s3-bucket", "s3-hit", "valkey", "notify",
 }
 
@@ -131,6 +137,15 @@ func Later(name string) bool {
 		}
 	}
 	return false
+}
+
+// parseSwitch is parseBool for what is written as on and off.
+func parseSwitch(s string) (bool, error) {
+	on, err := parseBool(s)
+	if err != nil {
+		return false, fmt.Errorf("%q is not known; write on or off", s)
+	}
+	return on, nil
 }
 
 func parseMode(s string) (string, error) {

@@ -28,6 +28,7 @@ type Policy struct {
 	Verify       string   `json:"verify"`
 	Retries      int      `json:"retries"`
 	Credentials  string   `json:"credentials,omitempty"` // basic or bearer: which kind, never what
+	Realms       []string `json:"realm,omitempty"`
 	Proxy        string   `json:"proxy,omitempty"`
 	CA           bool     `json:"ca,omitempty"`
 	Certificate  bool     `json:"certificate,omitempty"`
@@ -39,7 +40,7 @@ func (h *Hub) Policy() Policy {
 	p := Policy{
 		Name: h.Name, Path: h.Mount, Hosts: h.Hosts, Module: h.Module, Rollout: h.Rollout,
 		NegativeTTL: h.NegativeTTL.String(), HeuristicMax: h.HeuristicMax.String(), ListingTTL: h.ListingTTL.String(), Validation: h.Validation,
-		Immutable: h.Immutable, Index: h.Index, Bypass: h.Bypass, Redirects: h.Redirects, OnMiss: h.OnMiss,
+		Immutable: h.Immutable, Index: h.Index, Bypass: h.Bypass, Redirects: h.Redirects, OnMiss: h.OnMiss, Realms: h.Realms,
 		Active: h.Active, Verify: h.Verify, Retries: h.Retries, Proxy: redacted(h.Proxy),
 		CA: h.RootCAs != nil, Certificate: len(h.Certificates) > 0, Builtin: h.Builtin,
 	}

@@ -207,7 +207,7 @@ func parseUpstream(s string) (*url.URL, error) {
 	if isFileURL(s) {
 		return parseTree(s)
 	}
-	u, err := parseURL(s, "file", "http", "https")
+	u, err := parseURL(s, "file", "ftp", "ftps", "http", "https")
 	if err != nil {
 		return nil, err
 	}
@@ -234,8 +234,6 @@ func parseURL(s string, schemes ...string) (*url.URL, error) {
 	scheme := strings.ToLower(u.Scheme)
 	switch {
 	case slices.Contains(schemes, scheme) && u.Opaque == "" && isHost(strings.TrimSuffix(u.Hostname(), ".")):
-	case scheme == "ftp":
-		return nil, fmt.Errorf("%s upstreams come with a later version; write a URL of %s", scheme, orList(schemes))
 	case u.Scheme == "" || u.Host == "":
 		return nil, fmt.Errorf("%q has no scheme and host; write it whole, such as %s://host.example/path", plain(s), schemes[len(schemes)-1])
 	case !slices.Contains(schemes, scheme):

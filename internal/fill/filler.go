@@ -38,6 +38,8 @@ type Policy struct {
 	Tries int
 	// Backoff is the pause after the first try; each further one doubles it.
 	Backoff time.Duration
+
+	pass bool // redirects go to the client and are not kept
 }
 
 // Verify is when a client may have the bytes of a body whose digest is pinned.
@@ -123,7 +125,7 @@ func (f *Filler) Close() {
 
 // Get answers a request. The error is one of this package's, the round tripper's, or ctx's.
 func (f *Filler) Get(ctx context.Context, r *Request) (*Answer, error) {
-	policy := f.cfg.Policy(r.Key)
+	policy := f.policyFor(r)
 	switch {
 	case policy.Local && (r.Method == http.MethodGet || r.Method == http.MethodHead):
 		return f.local(ctx, r, policy)
@@ -142,6 +144,11 @@ func (f *Filler) Get(ctx context.Context, r *Request) (*Answer, error) {
 			f.log.Warn("open entry", "key", r.Key.String(), "error", err)
 		}
 		return f.miss(ctx, r, want, policy)
+	}
+	if r.PassRedirects && entry.Meta.Base != "" {
+		// It is what a redirect led to, for those who have it followed here. To who sees the origin itself it would be that origin's own.
+		entry.Close()
+		return f.forward(ctx, r, policy, "request")
 	}
 	if pin, ok := clientPin(r.Header); ok && r.Method == http.MethodGet && !want.OnlyIfCached && entry.Meta.Status == http.StatusOK && !entry.Adopted && pin != entry.Meta.SHA256 && !policy.Offline {
 		entry.Close()
@@ -203,8 +210,11 @@ func (f *Filler) miss(ctx context.Context, r *Request, want freshness.Request, p
 	}
 	fl, leads := f.join(r, want, policy, time.Time{})
 	defer fl.release()
-	if err := fl.wait(ctx, r, leads, nil); err != nil {
+	if err := f.await(ctx, r, fl, leads, false); err != nil {
 		fl.leave(leads)
+		if errors.Is(err, errSlow) {
+			return f.alone(ctx, r, policy, "uri-miss")
+		}
 		return nil, err
 	}
 	return f.settle(ctx, r, fl, leads, policy, "uri-miss")
@@ -242,7 +252,7 @@ func (f *Filler) revalidate(ctx context.Context, r *Request, entry *cache.Entry,
 	fl, leads := f.join(r, want, policy, entry.Meta.Received)
 	defer func() { fl.release() }()
 	err := f.await(ctx, r, fl, leads, mayStale)
-	if err == nil && !leads && !fl.suits(r) {
+	if !leads && (err == nil && !fl.suits(r) || errors.Is(err, errSlow) && !mayStale) {
 		fl.release()
 		fl, leads = f.start(r, policy), true
 		err = f.await(ctx, r, fl, leads, mayStale)
@@ -286,29 +296,19 @@ func (f *Filler) revalidate(ctx context.Context, r *Request, entry *cache.Entry,
 }
 
 // await waits for a flight's outcome; with a copy that may stand in, no longer than the upstream has to start answering. That time runs from the
-// start of the flight: of those who ask while an upstream hangs, only the first ones wait for it.
+// start of the flight: of those who ask while an upstream hangs, only the first ones wait for it. Without a copy, a request that may be what the
+// flight itself waits for gives it up after crossWait.
 func (f *Filler) await(ctx context.Context, r *Request, fl *flight, leads, mayStale bool) error {
-	var patience <-chan time.Time
-	if mayStale {
-		t := time.NewTimer(f.cfg.FirstByte - f.cfg.Now().Sub(fl.started))
-		defer t.Stop()
-		patience = t.C
-	}
-	return fl.wait(ctx, r, leads, patience)
-}
-
-// errSlow says that the origin did not start answering in time.
-var errSlow = errors.New("origin is slow")
-
-func detail(err error) string {
-	var s interface{ ProxyStatus() string }
+	wait := crossWait
 	switch {
-	case errors.Is(err, errSlow):
-		return "slow"
-	case errors.As(err, &s):
-		return s.ProxyStatus()
+	case mayStale:
+		wait = f.cfg.FirstByte - f.cfg.Now().Sub(fl.started)
+	case leads || !fl.crosses(r):
+		return fl.wait(ctx, r, leads, nil)
 	}
-	return "error"
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	return fl.wait(ctx, r, leads, t.C)
 }
 
 // settle makes the answer of a flight whose outcome is known.
@@ -348,6 +348,9 @@ func (f *Filler) settle(ctx context.Context, r *Request, fl *flight, leads bool,
 	}
 	if !leads && !fl.meta.Selects(r.Header) {
 		return f.alone(ctx, r, policy, "vary-miss")
+	}
+	if r.PassRedirects && fl.meta.Base != "" {
+		return f.forward(ctx, r, policy, fwd)
 	}
 	if r.Listing && fl.lists() {
 		if a, err := f.fromListing(ctx, r, fl, leads, policy, fwd); a != nil || err != nil {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -183,6 +185,7 @@ func (f *Filler) decide(fl *flight, outcome result) {
 	}
 	f.mu.Lock()
 	switch {
+	case outcome == passed && fl.policy.pass && fl.detail == "redirect": // others have it followed, and share what it leads to
 	case (outcome == passed || fl.lone) && fl.shared:
 		if len(f.passing) > 4096 {
 			clear(f.passing)
@@ -224,6 +227,30 @@ func (fl *flight) leave(leads bool) {
 	if leads {
 		close(fl.gone)
 	}
+}
+
+// crossWait is how long a request that others passed on waits for a flight without their marks. Of two zcaches that are each other's upstream and
+// are both asked at the same moment, each has a flight that waits for the other's, and neither flight carries the mark by which a loop is found:
+// they hung for the three tries of 30 s. Whoever goes on alone carries all marks. No less, for two children of a parent
+// whose origin is slow should still cost it one request.
+const crossWait = 5 * time.Second
+
+// crosses says that the request has passed through an instance which the flight's own has not, so that the flight may be waiting for it.
+func (fl *flight) crosses(r *Request) bool {
+	theirs := members(fl.header)
+	return slices.ContainsFunc(members(r.Header), func(m string) bool { return !slices.Contains(theirs, m) })
+}
+
+// members are those of CDN-Loop (RFC 8586).
+func members(h http.Header) (all []string) {
+	for _, line := range h["Cdn-Loop"] {
+		for m := range strings.SplitSeq(line, ",") {
+			if m = strings.TrimSpace(m); m != "" {
+				all = append(all, m)
+			}
+		}
+	}
+	return all
 }
 
 // wait returns when the outcome is known, when ctx ends, or with errSlow when patience runs out. Interim responses go to the leader.

@@ -137,7 +137,7 @@ func (f *Filler) invalidate(r *Request, resp *http.Response) {
 		if err != nil {
 			continue
 		}
-		if key, ok := f.cfg.KeyOf(r.Key.Hub(), u); ok {
+		if key, ok := f.cfg.KeyOf(r.Key.Hub(), u); ok && key.Site() == r.Key.Site() {
 			keys = append(keys, key)
 		}
 	}

@@ -33,7 +33,7 @@ func (f *Filler) next(t *trip, resp *http.Response) *url.URL {
 	if err != nil || (to.Scheme != "http" && to.Scheme != "https") || to.Host == "" {
 		return nil // nothing that could be followed: the client may make of it what it can
 	}
-	if _, ok := f.cfg.KeyOf(t.key.Hub(), to); ok {
+	if key, ok := f.cfg.KeyOf(t.key.Hub(), to); ok && key.Site() == t.key.Site() {
 		return nil
 	}
 	to.User, to.Fragment = nil, ""
@@ -56,6 +56,10 @@ func (f *Filler) keep(fl *flight, got *fetched) error {
 	h := endToEnd(resp.Header)
 	if ok, why := freshness.Storable(fl.header, false, resp.StatusCode, h, fl.policy.Rule); !ok {
 		f.pass(fl, got, why)
+		return nil
+	}
+	if fl.policy.pass && resp.StatusCode >= 300 && resp.StatusCode < 400 {
+		f.pass(fl, got, "redirect")
 		return nil
 	}
 	name := fileName(fl.key)

@@ -1,6 +1,7 @@
 package fill
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -70,4 +71,18 @@ func (o Outcome) String() string {
 		return o.Fwd
 	}
 	return "none"
+}
+
+// errSlow says that the origin did not start answering in time.
+var errSlow = errors.New("origin is slow")
+
+func detail(err error) string {
+	var s interface{ ProxyStatus() string }
+	switch {
+	case errors.Is(err, errSlow):
+		return "slow"
+	case errors.As(err, &s):
+		return s.ProxyStatus()
+	}
+	return "error"
 }

@@ -60,6 +60,8 @@ func Decide(m *cache.Meta, adopted bool, request freshness.Request, rule freshne
 	switch {
 	case request.NoCache:
 		fresh, why = false, "request"
+	case fresh && v.By == "class immutable":
+		// The operator's word that it never changes goes before a client's habit of asking: apt says max-age=0 of every index, by-hash ones too.
 	case request.MaxAge >= 0 && v.Age > request.MaxAge:
 		fresh, why = false, "request"
 	case request.MinFresh >= 0 && v.Lifetime-v.Age < request.MinFresh:

@@ -118,3 +118,38 @@ func TestUnsafeMethodsFollowNothing(t *testing.T) {
 		t.Errorf("POST = %d, %v, and %d requests elsewhere", r.status, r.err, out.Total())
 	}
 }
+
+func TestRedirectsThatTheClientWantsToSee(t *testing.T) {
+	g := newRig(t)
+	out := origintest.New(t)
+	g.o.File("/a", origintest.Text(""), origintest.Redirect(302, out.URL+"/b"), cc("max-age=600"))
+	out.File("/b", origintest.Text("x"), cc("max-age=600"))
+	g.set(func(p *Policy) { p.OnMiss = RedirectMiss })
+	pass := func() *Answer {
+		t.Helper()
+		a, err := g.f.Get(t.Context(), &Request{Key: g.key("/a"), Method: "GET", Header: http.Header{}, PassRedirects: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(a.Close)
+		return a
+	}
+	for range 2 {
+		if a := pass(); a.Status != 302 || a.Header.Get("Location") != out.URL+"/b" || a.Outcome.Cache != Miss {
+			t.Errorf("%d to %q, %s; want the origin's own redirect, not kept", a.Status, a.Header.Get("Location"), a.Outcome.Cache)
+		}
+	}
+	if out.Total() != 0 {
+		t.Error("the redirect was followed")
+	}
+	// What another request made of it by following is another host's: shown as this one's own, it would be a script in its place.
+	g.set(func(p *Policy) { p.OnMiss = StreamMiss })
+	if r := g.get("/a"); r.status != 200 {
+		t.Fatalf("followed: %d, %v", r.status, r.err)
+	}
+	g.idle()
+	if a := pass(); a.Status != 302 || a.Header.Get("Location") != out.URL+"/b" {
+		t.Errorf("once held: %d to %q, want the redirect still", a.Status, a.Header.Get("Location"))
+	}
+	g.get("/a").want(t, "followed again", 200, "x", Hit)
+}

@@ -20,6 +20,9 @@ type Request struct {
 	// Listing asks for the directory that Key names rather than for a body: of what is fetched and may be a listing, the whole is waited for,
 	// and the Answer is of the entry as it was stored.
 	Listing bool
+	// PassRedirects gives the client every redirect as it is: none is followed for it, and none is kept, for other clients are better served by
+	// what a redirect leads to.
+	PassRedirects bool
 	// Interim, if not nil, is called for each 1xx response that the origin sends before its answer, on the goroutine that called Get.
 	Interim func(status int, header http.Header)
 }
@@ -85,4 +88,16 @@ func (r *Request) collapsible(d freshness.Request) bool {
 	_, pinned := clientPin(r.Header)
 	return r.Method == http.MethodGet && r.Body == nil && !d.NoStore && !d.NoCache && !pinned &&
 		len(r.Header["Authorization"]) == 0 && len(r.Header["Cookie"]) == 0
+}
+
+// policyFor is the policy of a request's Key as far as the request leaves it in force.
+func (f *Filler) policyFor(r *Request) Policy {
+	p := f.cfg.Policy(r.Key)
+	if r.PassRedirects {
+		p.Follow, p.pass = false, true
+		if p.OnMiss == RedirectMiss {
+			p.OnMiss = StreamMiss // it asked for the very URL that it would be sent to
+		}
+	}
+	return p
 }

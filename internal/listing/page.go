@@ -54,5 +54,9 @@ type Page struct {
 	Local bool
 	// HasRaw says that the upstream's own page is held.
 	HasRaw bool
-	Now    time.Time
+	// NoQuery says that a query of ours has no meaning at this URL: it is the target's own.
+	NoQuery bool
+	// Foreign says that the page is shown at another host's URL, to the client of a forward proxy: nothing of ours lies beside it.
+	Foreign bool
+	Now     time.Time
 }

@@ -35,8 +35,11 @@ func Parse(src Source, body io.Reader) (*Listing, error) {
 	if err != nil {
 		media = strings.ToLower(strings.TrimSpace(src.ContentType))
 	}
-	if media == TypeNames {
+	switch {
+	case media == TypeNames:
 		return parseNames(src, r)
+	case strings.HasPrefix(media, "application/vnd.pypi.simple."):
+		return nil, fmt.Errorf("%w: a package index, whose files lie elsewhere", ErrNotListing)
 	}
 	text := bytes.TrimLeft(start, " \t\r\n\f")
 	switch {

@@ -44,6 +44,7 @@ func TestWhatABodyIsFollowsFromItsBytes(t *testing.T) {
 		{"prose", "text/plain; charset=utf-8", "404 not found\n", nil, ErrNotListing},
 		{"a tree", "text/plain", ".:\n" + rows, nil, ErrNotListing},
 		{"nothing", "text/plain", "", nil, ErrNotListing},
+		{"a package index", "application/vnd.pypi.simple.v1+json", `{"files":[{"filename":"a-1.whl","url":"https://f.example/a-1.whl","size":7}]}`, nil, ErrNotListing},
 		{"nothing but blanks", "text/html", "\r\n ", nil, ErrNotListing},
 		{"an empty list of names", TypeNames, "", nil, nil},
 	} {

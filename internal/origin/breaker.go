@@ -117,6 +117,13 @@ func (h *health) failed(now time.Time, probe bool, reason string) (opened bool) 
 	return true
 }
 
+// late notes, before the failure itself, that the upstream let its turn go by. Two such in a row are enough: each costs a client as long as a turn is.
+func (h *health) late() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.failures = max(h.failures, tripAfter-2)
+}
+
 // local notes how a request to a directory of this machine went, by the reason of its failure or "". There is no breaker to open: asking
 // once more costs nothing.
 func (h *health) local(now time.Time, reason string) {

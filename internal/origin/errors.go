@@ -16,8 +16,16 @@ var (
 	// ErrUnavailable says that every upstream of a hub failed lately and that the caller wanted none of them asked (WithSkipOpen).
 	ErrUnavailable = errors.New("every upstream failed lately")
 
+	// errLate says that an upstream let its turn go by.
+	errLate error = lateError{}
+
 	errIdle = errors.New("no byte of the body came in time")
 )
+
+type lateError struct{}
+
+func (lateError) Error() string { return "no answer in time, and another upstream is left" }
+func (lateError) Timeout() bool { return true }
 
 // An Error is why an upstream gave no response, or no whole body.
 type Error struct {
@@ -41,6 +49,18 @@ func (e *Error) ProxyStatus() string { return e.kind }
 // Refused says that policy forbids the destination or the request; asking again does not help.
 func (e *Error) Refused() bool {
 	return e.kind == kindProhibited || e.kind == kindDenied
+}
+
+// Reason says in a few words why policy forbids it, without the address that a name has: it is for whoever named the place. "" when policy does not.
+func (e *Error) Reason() string {
+	var prohibited *prohibitedError
+	switch {
+	case errors.As(e.err, &prohibited):
+		return prohibited.reason
+	case e.kind == kindDenied:
+		return e.err.Error()
+	}
+	return ""
 }
 
 const (

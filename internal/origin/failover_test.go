@@ -43,6 +43,7 @@ func TestFailover(t *testing.T) {
 		{"dead one is passed over", "GET", []int{0, 200}, 200, []int{0, 1}, false},
 		{"HEAD too", "HEAD", []int{503, 200}, 200, []int{1, 1}, false},
 		{"429 500 502 504 all pass over", "GET", []int{429, 500, 502, 504, 200}, 200, []int{1, 1, 1, 1, 1}, false},
+		{"one that asked us in its turn is passed over", "GET", []int{508, 200}, 200, []int{1, 1}, false},
 		{"404 asks one other", "GET", []int{404, 404, 200}, 404, []int{1, 1, 0}, false},
 		{"404 then found", "GET", []int{404, 200}, 200, []int{1, 1}, false},
 		{"404 then ill then found", "GET", []int{404, 503, 200}, 200, []int{1, 1, 1}, false},

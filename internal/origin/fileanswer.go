@@ -207,7 +207,11 @@ func number(s string) int64 {
 
 // word makes a response of which the status is all there is to say.
 func (a *treeAnswer) word(status int) *http.Response {
-	text := http.StatusText(status) + "\n"
+	return a.say(status, http.StatusText(status)+"\n")
+}
+
+// say makes a response of the status with a text for people.
+func (a *treeAnswer) say(status int, text string) *http.Response {
 	a.header.Set("Content-Type", textType)
 	a.header.Set("Content-Length", strconv.Itoa(len(text)))
 	if a.req.Method == http.MethodHead {

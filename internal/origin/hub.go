@@ -11,6 +11,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,9 +19,13 @@ type hub struct {
 	name      string
 	upstreams []*upstream
 	pool      pool
-	basic     *url.Userinfo
-	bearer    func() (string, error)
-	absolute  bool // requests reach an http proxy, which wants the whole URL in the request line
+	ftp       *ftpPool // for upstreams that are asked by FTP
+	realms    []string // hosts that may have the credentials beside those of the upstream's site
+	tokens    tokens
+	away      pool     // to realms that are none of its upstreams
+	gate      *url.URL // the http or https proxy that is given ftp:// URLs; nil without one
+	gated     pool     // to the gate, as if it were the server itself
+	absolute  bool     // requests reach an http proxy, which wants the whole URL in the request line
 }
 
 type upstream struct {
@@ -32,8 +37,10 @@ type upstream struct {
 	shown  string // the URL without credentials
 	label  string // in metrics
 	basic  *url.Userinfo
+	bearer func() (string, error) // nil without, and where basic is given
 	bytes  counter
 	health health
+	parent atomic.Bool // it is a zcache, as its answers say
 }
 
 func (t *Transport) newHub(conf Hub) (*hub, error) {
@@ -49,10 +56,7 @@ func (t *Transport) newHub(conf Hub) (*hub, error) {
 	if conf.Username != "" && conf.Bearer != nil {
 		return nil, errors.New("bearer: comes instead of user and password, not with them")
 	}
-	h := &hub{name: conf.Name, bearer: conf.Bearer}
-	if conf.Username != "" {
-		h.basic = url.UserPassword(conf.Username, conf.Password)
-	}
+	h := &hub{name: conf.Name, realms: conf.Realms}
 	reach := map[string]bool{}
 	for _, raw := range conf.Upstreams {
 		u, err := newUpstream(raw)
@@ -60,6 +64,7 @@ func (t *Transport) newHub(conf Hub) (*hub, error) {
 			return nil, fmt.Errorf("upstream: %w", err)
 		}
 		h.upstreams = append(h.upstreams, u)
+		t.entrust(h, u, raw, conf)
 		if u.tree != nil {
 			continue
 		}
@@ -73,9 +78,29 @@ func (t *Transport) newHub(conf Hub) (*hub, error) {
 		reach = map[string]bool{net.JoinHostPort(p.Hostname(), cmp.Or(p.Port(), port)): true}
 		h.absolute = strings.HasPrefix(p.Scheme, "http")
 	}
-	h.pool = t.conf.newPool(dialOnly(reach, t.conf.dialer()), conf.Proxy,
-		&tls.Config{RootCAs: conf.RootCAs, Certificates: conf.Certificates})
-	return h, nil
+	secure := &tls.Config{RootCAs: conf.RootCAs, Certificates: conf.Certificates}
+	h.pool = t.conf.newPool(dialOnly(reach, t.conf.dialer()), conf.Proxy, secure)
+	h.away = t.newAway(h, conf)
+	if h.absolute {
+		h.gate, h.gated = conf.Proxy, t.conf.newPool(dialOnly(reach, t.conf.dialer()), nil, secure)
+		h.gated.speakHTTP1()
+	}
+	h.ftp = t.conf.newFTPPool(dialOnly(reach, t.conf.dialer()), nil, secure)
+	return h, h.checkFTP(conf)
+}
+
+// entrust gives the hub's credentials to an upstream that has none of its own, if it may have them: the first one, and others of its site or that
+// the operator named. A group of a parent and the origin would otherwise tell the origin the parent's token.
+func (t *Transport) entrust(h *hub, u *upstream, raw *url.URL, conf Hub) {
+	switch {
+	case u.basic != nil || u.tree != nil || conf.Username == "" && conf.Bearer == nil:
+	case !h.trusts(h.upstreams[0], raw):
+		t.conf.Logger.Warn("the hub's credentials are not sent to this upstream, which is of another site than the first", "hub", h.name, "upstream", u.shown)
+	case conf.Username != "":
+		u.basic = url.UserPassword(conf.Username, conf.Password)
+	default:
+		u.bearer = conf.Bearer
+	}
 }
 
 func newUpstream(u *url.URL) (*upstream, error) {
@@ -89,7 +114,7 @@ func newUpstream(u *url.URL) (*upstream, error) {
 	}
 	switch {
 	case up.port == "":
-		return nil, fmt.Errorf("%s: must begin with http://, https:// or file:///", up.shown)
+		return nil, fmt.Errorf("%s: must begin with http://, https://, ftp://, ftps:// or file:///", up.shown)
 	case u.Hostname() == "":
 		return nil, fmt.Errorf("%s: has no host", up.shown)
 	case strings.ContainsFunc(up.host, func(r rune) bool { return r > 0x7e || r <= ' ' }):
@@ -116,6 +141,20 @@ func (up *upstream) openTree(u *url.URL) error {
 	return nil
 }
 
+// checkFTP refuses what does not go with upstreams that are asked by FTP.
+func (h *hub) checkFTP(conf Hub) error {
+	for _, u := range h.upstreams {
+		switch {
+		case !speaksFTP(u.scheme):
+		case conf.Proxy != nil && (h.gate == nil || u.scheme != "ftp"):
+			return fmt.Errorf("proxy: %s is asked without one; http and https proxies take ftp:// URLs", u.shown)
+		case conf.Bearer != nil:
+			return fmt.Errorf("bearer: %s takes a user and password only", u.shown)
+		}
+	}
+	return nil
+}
+
 // portOf is the port that a URL means, "" for a scheme that we do not speak.
 func portOf(scheme, port string) string {
 	switch strings.ToLower(scheme) {
@@ -123,6 +162,8 @@ func portOf(scheme, port string) string {
 		return cmp.Or(port, "80")
 	case "https":
 		return cmp.Or(port, "443")
+	case "ftp", "ftps":
+		return cmp.Or(port, "21")
 	}
 	return ""
 }
@@ -131,7 +172,7 @@ func hostname(host string) string { return (&url.URL{Host: host}).Hostname() }
 
 // ranked is the hub's upstreams in the order of trying, open breakers left to whoever tries them. The order is the configured one, but that one
 // which is known to answer much faster goes before its neighbour: twice as fast is little between 2 ms and 4 ms, and
-// 50 ms is little between 2 s and 2.05 s.
+// 50 ms is little between 2 s and 2.05 s. Nobody goes before a parent: what it has to fetch first it keeps for all who ask it, and is slow at once.
 func (h *hub) ranked(now time.Time) []*upstream {
 	if len(h.upstreams) == 1 {
 		return h.upstreams
@@ -143,7 +184,7 @@ func (h *hub) ranked(now time.Time) []*upstream {
 	}
 	faster := func(a, b *upstream) bool {
 		x, y := latency[a], latency[b]
-		return x > 0 && y > 2*x && y-x > 50*time.Millisecond
+		return x > 0 && y > 2*x && y-x > 50*time.Millisecond && !b.parent.Load()
 	}
 	for i := range order {
 		for j := i; j > 0 && faster(order[j], order[j-1]); j-- {
@@ -154,14 +195,13 @@ func (h *hub) ranked(now time.Time) []*upstream {
 }
 
 // authorize puts the credentials for u into the request. Without any, what the client sent stays.
-func (h *hub) authorize(out *http.Request, u *upstream) error {
-	basic := cmp.Or(u.basic, h.basic)
+func (u *upstream) authorize(out *http.Request) error {
 	switch {
-	case basic != nil:
-		password, _ := basic.Password()
-		out.SetBasicAuth(basic.Username(), password)
-	case h.bearer != nil:
-		token, err := h.bearer()
+	case u.basic != nil:
+		password, _ := u.basic.Password()
+		out.SetBasicAuth(u.basic.Username(), password)
+	case u.bearer != nil:
+		token, err := u.bearer()
 		if err != nil {
 			return fmt.Errorf("read the bearer token: %w", err)
 		}
@@ -175,14 +215,18 @@ func (h *hub) authorize(out *http.Request, u *upstream) error {
 
 // Resolve is the URL that the hub-relative escaped path has at the hub's preferred upstream, without credentials; for those who tell
 // clients of it. It is false for an unknown hub, a path that RoundTrip would refuse, and a hub of which every upstream is a directory of
-// this machine: clients have no use for its name.
+// this machine or asked by FTP: clients have no use for the name of either.
 func (t *Transport) Resolve(hub, rawPath string) (string, bool) {
+	if hub == filesHub && t.conf.Files {
+		to, err := filesTarget(rawPath)
+		return to.scheme + "://" + to.host + to.path, err == nil && !speaksFTP(to.scheme)
+	}
 	h := t.hubs[hub]
 	if h == nil || checkPath(rawPath) != nil {
 		return "", false
 	}
 	now := t.conf.Now()
-	order := slices.DeleteFunc(slices.Clone(h.ranked(now)), func(u *upstream) bool { return u.tree != nil })
+	order := slices.DeleteFunc(slices.Clone(h.ranked(now)), func(u *upstream) bool { return u.tree != nil || speaksFTP(u.scheme) })
 	if len(order) == 0 {
 		return "", false
 	}

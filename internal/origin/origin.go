@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -19,12 +20,19 @@ import (
 type Config struct {
 	Hubs       []Hub
 	AllowHosts []string // HOST|GLOB|CIDR[:port]: what absolute URLs may reach beyond public addresses
-	ID         string   // this process, in CDN-Loop
-	Version    string   // for the User-Agent of requests that have none
+	// Files has the Transport answer for the built-in hub too: hub://files/<scheme>/<authority>/<path> is an absolute URL that some client named.
+	Files bool
+	// Own says that an address is one that this process listens on. Absolute URLs and tunnels never lead there; nil owns none.
+	Own      func(netip.AddrPort) bool
+	Resolver *net.Resolver // of names in absolute URLs and tunnels; nil is the system's
+	ID       string        // this process, in CDN-Loop
+	Version  string        // for the User-Agent of requests that have none
 
-	Connect         time.Duration // to resolve a name and connect (10 s)
-	TLS             time.Duration // for the TLS handshake (10 s)
-	Header          time.Duration // from the request sent to the head of the response (30 s)
+	Connect time.Duration // to resolve a name and connect (10 s)
+	TLS     time.Duration // for the TLS handshake (10 s)
+	Header  time.Duration // from the request sent to the head of the response (30 s)
+	// Turn is how long an upstream has to answer while another is left to ask (10 s; 3 s for one that failed lately).
+	Turn            time.Duration
 	Idle            time.Duration // for a body without a byte (60 s)
 	IdleConn        time.Duration // an unused connection is kept (90 s)
 	MaxConnsPerHost int           // (64)
@@ -37,10 +45,11 @@ type Config struct {
 // A Hub is a name for one or more upstreams that carry the same tree.
 type Hub struct {
 	Name         string
-	Upstreams    []*url.URL             // http, https or file; userinfo is sent as Basic to that upstream and wins over the hub's credentials
+	Upstreams    []*url.URL             // http, https, ftp, ftps or file; userinfo is sent as Basic to that upstream and wins over the hub's credentials
 	Username     string                 // with Password: Basic credentials for every upstream
 	Password     string                 //
 	Bearer       func() (string, error) // asked for a token at every request; nil means none
+	Realms       []string               // hosts that may be sent Username and Password for a token, beyond those of the upstream's own site
 	Proxy        *url.URL               // reaches the upstreams through this http, https or socks5 proxy
 	RootCAs      *x509.CertPool         // nil means the system's
 	Certificates []tls.Certificate      // shown to upstreams that ask
@@ -51,7 +60,10 @@ type Transport struct {
 	conf      Config
 	hubs      map[string]*hub
 	order     []*hub // as configured
-	elsewhere pool   // for absolute URLs
+	policy    *policy
+	reach     dialFunc // to what no hub vouches for
+	elsewhere pool     // for absolute URLs, by reach
+	ftp       *ftpPool // for those of FTP, by reach
 	metrics   *metrics
 }
 
@@ -65,9 +77,14 @@ func New(conf Config) (*Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Transport{conf: conf, hubs: map[string]*hub{}, elsewhere: conf.newPool(policy.dial(conf.dialer()), nil, &tls.Config{})}
+	policy.own = conf.Own
+	dialer := conf.dialer()
+	dialer.Resolver = conf.Resolver
+	t := &Transport{conf: conf, hubs: map[string]*hub{}, policy: policy, reach: policy.dial(dialer)}
+	t.elsewhere = conf.newPool(t.reach, nil, &tls.Config{})
+	t.ftp = t.conf.newFTPPool(t.reach, conf.Own, &tls.Config{})
 	for _, h := range conf.Hubs {
-		if t.hubs[h.Name] != nil {
+		if t.hubs[h.Name] != nil || conf.Files && h.Name == filesHub {
 			return nil, fmt.Errorf("hub[%s]: the name is used twice", h.Name)
 		}
 		built, err := t.newHub(h)
@@ -92,6 +109,7 @@ func (c *Config) setDefaults() {
 	c.Connect = cmp.Or(c.Connect, 10*time.Second)
 	c.TLS = cmp.Or(c.TLS, 10*time.Second)
 	c.Header = cmp.Or(c.Header, 30*time.Second)
+	c.Turn = cmp.Or(c.Turn, 10*time.Second)
 	c.Idle = cmp.Or(c.Idle, time.Minute)
 	c.IdleConn = cmp.Or(c.IdleConn, 90*time.Second)
 	c.MaxConnsPerHost = cmp.Or(c.MaxConnsPerHost, 64)
@@ -153,7 +171,8 @@ func (t *Transport) Reset(hub string) int {
 	for _, u := range h.upstreams {
 		u.health.reset()
 	}
-	h.pool.closeIdle()
+	h.closeIdle()
+	h.ftp.closeIdle()
 	return len(h.upstreams)
 }
 
@@ -161,8 +180,18 @@ func (t *Transport) Reset(hub string) int {
 func (t *Transport) Close() {
 	t.metrics.remove(t)
 	t.elsewhere.closeIdle()
+	t.ftp.close()
 	for _, h := range t.order {
-		h.pool.closeIdle()
+		h.closeIdle()
+		h.away.closeIdle()
+		h.ftp.close()
+	}
+}
+
+func (h *hub) closeIdle() {
+	h.pool.closeIdle()
+	if h.gate != nil {
+		h.gated.closeIdle()
 	}
 }
 
@@ -187,6 +216,14 @@ func (p pool) pick(out *http.Request) *http.Transport {
 func (p pool) closeIdle() {
 	p.shared.CloseIdleConnections()
 	p.fresh.CloseIdleConnections()
+}
+
+// speakHTTP1 is for what has a whole URL in its request line, which HTTP/2 has no room for.
+func (p pool) speakHTTP1() {
+	only := new(http.Protocols)
+	only.SetHTTP1(true)
+	p.shared.Protocols, p.fresh.Protocols = only, only
+	p.shared.ForceAttemptHTTP2, p.fresh.ForceAttemptHTTP2 = false, false
 }
 
 func (c *Config) newPool(dial dialFunc, proxy *url.URL, secure *tls.Config) pool {

@@ -21,7 +21,7 @@ func TestNewNamesWhatIsWrong(t *testing.T) {
 		want string
 	}{
 		{Config{Hubs: []Hub{{Name: "k"}}}, "hub[k].upstream: none"},
-		{Config{Hubs: bad("ftp://x/")}, "hub[h].upstream: ftp://x/: must begin"},
+		{Config{Hubs: bad("gopher://x/")}, "hub[h].upstream: gopher://x/: must begin"},
 		{Config{Hubs: bad("http:///x")}, "has no host"},
 		{Config{Hubs: bad("http://x/?q=1")}, "must end with its path"},
 		{Config{Hubs: bad("http://x/a/../b")}, "dot segment"},
@@ -40,7 +40,7 @@ func TestNewNamesWhatIsWrong(t *testing.T) {
 	if _, err := New(Config{Hubs: []Hub{h}}); err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("New with half of the credentials = %v", err)
 	}
-	h = hubOf(t, "ftp://u:secret@x/")
+	h = hubOf(t, "gopher://u:secret@x/")
 	if _, err := New(Config{Hubs: []Hub{h}}); err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("New = %v, want an error without the password", err)
 	}

@@ -31,7 +31,10 @@ func dialOnly(reach map[string]bool, dialer net.Dialer) dialFunc {
 }
 
 // A policy says which addresses may be connected to for URLs that no hub vouches for.
-type policy struct{ rules []rule }
+type policy struct {
+	rules []rule
+	own   func(netip.AddrPort) bool // nil: nothing is
+}
 
 // A rule opens what is not public, for a name pattern or for a range of addresses.
 type rule struct {
@@ -129,6 +132,9 @@ func (p *policy) judge(host string, to netip.AddrPort) error {
 	a := to.Addr().Unmap()
 	if a.Zone() != "" {
 		return &prohibitedError{a.String(), "has a zone"}
+	}
+	if p.own != nil && p.own(netip.AddrPortFrom(a, to.Port())) {
+		return &prohibitedError{to.String(), "is an address that this instance listens on"}
 	}
 	class := classify(a)
 	if class == public {

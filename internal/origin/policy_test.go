@@ -167,7 +167,7 @@ func TestHubReachesItsLoopbackUpstreamAndAbsoluteURLsDoNot(t *testing.T) {
 	if _, got, err := do(open, (&http.Request{Method: "GET", URL: u}).WithContext(t.Context())); got != "x" || err != nil {
 		t.Errorf("opened by its address: %q, %v", got, err)
 	}
-	for _, s := range []string{"ftp://x/a", "file:///etc/passwd", "http:///a", "unix:/x"} {
+	for _, s := range []string{"gopher://x/a", "file:///etc/passwd", "http:///a", "unix:/x"} {
 		u, _ := url.Parse(s)
 		_, _, err := do(tr, (&http.Request{Method: "GET", URL: u}).WithContext(t.Context()))
 		if e := errorOf(err); e == nil || !e.Refused() {

@@ -50,6 +50,9 @@ func (t *Transport) roundTrip(req *http.Request, body *requestBody) (*http.Respo
 	}
 	switch u.Scheme {
 	case "hub":
+		if u.Host == filesHub && t.conf.Files {
+			return t.filesTrip(req, body)
+		}
 		h := t.hubs[u.Host]
 		if h == nil {
 			return nil, &Error{verb(req), "hub://" + u.Host, kindConfig, errors.New("no such hub")}
@@ -59,14 +62,14 @@ func (t *Transport) roundTrip(req *http.Request, body *requestBody) (*http.Respo
 		}
 		c := &call{t: t, hub: h, req: req, body: body, skipOpen: skipsOpen(req.Context())}
 		return c.run()
-	case "http", "https":
+	case "http", "https", "ftp":
 		to := target{u.Scheme, u.Host, rawPathOf(u), u.RawQuery, u.ForceQuery}
 		if err := checkElsewhere(to); err != nil {
 			return nil, &Error{verb(req), to.name(), kindDenied, err}
 		}
 		return t.send(req, body.view(), to, nil).result()
 	}
-	return nil, &Error{verb(req), u.Scheme + ":", kindDenied, errors.New("the scheme is not one of http and https")}
+	return nil, &Error{verb(req), u.Scheme + ":", kindDenied, errors.New("the scheme is not one of http, https and ftp")}
 }
 
 func checkSendable(path, query string) error {
@@ -109,13 +112,20 @@ type call struct {
 	best    *http.Response // the answer to give unless a better one comes
 	err     error          // the first failure
 	missing int            // how many upstreams answered 404
+	left    int            // how many may yet be asked
 	skipped bool           // an upstream was left out
 }
 
 // run tries the upstreams in turn, those with an open breaker last.
 func (c *call) run() (*http.Response, error) {
 	var last []*upstream
-	for _, u := range c.hub.ranked(c.t.conf.Now()) {
+	order := c.hub.ranked(c.t.conf.Now())
+	for _, u := range order {
+		if c.mayAsk(u) {
+			c.left++
+		}
+	}
+	for _, u := range order {
 		if avoided(c.req.Context(), u, c.req.URL.Opaque) {
 			c.skipped = true // another's 404 must not take the copy away while this one cannot be asked
 			continue
@@ -141,17 +151,29 @@ func (c *call) run() (*http.Response, error) {
 	return c.finish()
 }
 
+// mayAsk says that the upstream's turn comes if those before it fail.
+func (c *call) mayAsk(u *upstream) bool {
+	return !avoided(c.req.Context(), u, c.req.URL.Opaque) && !(c.skipOpen && u.health.state(c.t.conf.Now()) == open)
+}
+
 // try asks one upstream and says whether the answer stands.
 func (c *call) try(u *upstream, probe bool) (done bool) {
+	if c.mayAsk(u) {
+		c.left--
+	}
 	view := c.body.view()
 	to := target{u.scheme, u.host, u.base + c.req.URL.Opaque, c.req.URL.RawQuery, c.req.URL.ForceQuery}
+	safe := c.req.Method == "" || c.req.Method == http.MethodGet || c.req.Method == http.MethodHead
 	var sent outcome
 	if u.tree != nil {
 		sent = c.t.fromTree(c.req, to, u)
 	} else {
-		sent = c.t.send(c.req, view, to, &via{c.hub, u, probe})
+		v := &via{hub: c.hub, up: u, probe: probe}
+		if safe && c.left > 0 && (c.req.Body == nil || c.req.Body == http.NoBody) {
+			v.turn = c.t.conf.turn(probe)
+		}
+		sent = c.t.sendAuthorized(c.req, view, to, v)
 	}
-	safe := c.req.Method == "" || c.req.Method == http.MethodGet || c.req.Method == http.MethodHead
 	if sent.err != nil {
 		spent := view.revoke()
 		if c.err == nil {
@@ -171,7 +193,7 @@ func (c *call) try(u *upstream, probe bool) (done bool) {
 		c.keepBetter(sent.resp)
 		return !safe || c.missing == 2 || view.revoke()
 	case http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway,
-		http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		http.StatusServiceUnavailable, http.StatusGatewayTimeout, http.StatusLoopDetected: // siblings that ask each other first still have the origin
 		c.keepBetter(sent.resp)
 		return !safe || view.revoke()
 	}

@@ -15,6 +15,8 @@ type via struct {
 	hub   *hub
 	up    *upstream
 	probe bool
+	token string        // got for a challenge; it takes the place of other credentials
+	turn  time.Duration // to answer in, as another upstream is left; 0 = the usual one
 }
 
 // outcome is what came of sending a request once.
@@ -32,8 +34,20 @@ func (o outcome) result() (*http.Response, error) {
 	return o.resp, nil
 }
 
+// turn is how long an upstream is waited for while another is left. A parent that hangs would otherwise cost each request half a minute.
+func (c *Config) turn(probe bool) time.Duration {
+	if probe {
+		return min(c.Turn, 3*time.Second)
+	}
+	return c.Turn
+}
+
 // send makes one request of req for one target and waits for the head of the response.
 func (t *Transport) send(req *http.Request, body *bodyView, to target, v *via) outcome {
+	carried := v != nil && v.hub.gate != nil && to.scheme == "ftp"
+	if speaksFTP(to.scheme) && !carried {
+		return t.sendFTP(req, to, v)
+	}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	trace := &trace{now: t.conf.Now}
 	out := t.prepare(httptrace.WithClientTrace(ctx, trace.hooks()), req)
@@ -43,16 +57,32 @@ func (t *Transport) send(req *http.Request, body *bodyView, to target, v *via) o
 	absolute := false
 	if v != nil {
 		conns, label, absolute = v.hub.pool, v.up.label, v.hub.absolute
-		if err := v.hub.authorize(out, v.up); err != nil {
+		if err := v.up.authorize(out); err != nil {
 			cancel(err)
 			v.up.health.left(v.probe)
 			return outcome{err: &Error{verb(req), to.name(), kindConfig, err}, fatal: true}
 		}
+		t.present(out, req, to, v)
 	}
 	out.URL = to.wire(absolute)
+	if carried {
+		conns = v.hub.gated
+		to.carry(v.hub.gate, out)
+	}
+	late := func() bool { return true }
+	if v != nil && v.turn > 0 {
+		late = time.AfterFunc(v.turn, func() { cancel(errLate) }).Stop
+	}
 	resp, err := conns.pick(out).RoundTrip(out)
 	reached := phase(trace.reached.Load())
+	if inTime := late(); !inTime && err == nil { // the body is cut off already
+		resp.Body.Close()
+		err = errLate
+	}
 	if err != nil {
+		if context.Cause(ctx) == errLate {
+			err = errLate
+		}
 		cancel(err)
 		return outcome{err: t.noResponse(req, to, v, err, reached), reached: reached}
 	}
@@ -101,6 +131,9 @@ func (t *Transport) noResponse(req *http.Request, to target, v *via, cause error
 		v.up.health.left(v.probe)
 		return err
 	}
+	if cause == errLate {
+		v.up.health.late()
+	}
 	t.failed(v, err.Error())
 	return err
 }
@@ -110,7 +143,7 @@ func (t *Transport) failed(v *via, reason string) {
 		t.conf.Logger.Warn("upstream failed too often, it is asked last for a while",
 			"hub", v.hub.name, "upstream", v.up.shown, "error", reason)
 		// Whatever ails the upstream must not live on in a connection.
-		v.hub.pool.closeIdle()
+		v.hub.closeIdle()
 	}
 }
 
@@ -120,6 +153,9 @@ func (t *Transport) judgeResponse(method string, resp *http.Response, v *via, la
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		t.failed(v, resp.Status)
 		return func(error) {}
+	}
+	if via := resp.Header.Get("Via"); strings.Contains(via, "zcache") != v.up.parent.Load() {
+		v.up.parent.Store(strings.Contains(via, "zcache"))
 	}
 	if v.up.health.answered(t.conf.Now(), latency) {
 		t.conf.Logger.Info("upstream answers again", "hub", v.hub.name, "upstream", v.up.shown)

@@ -1,7 +1,9 @@
 package origin
 
 import (
+	"encoding/base64"
 	"errors"
+	"net/http"
 	"net/url"
 	"strings"
 )
@@ -33,6 +35,18 @@ func (g target) wire(absolute bool) *url.URL {
 		}
 	}
 	return u
+}
+
+// carry addresses a request for g to the gate, an http proxy, as if that were the server: the whole target in the request line, and the credentials
+// that http.Transport sends to none but the proxies it knows of.
+func (g target) carry(gate *url.URL, out *http.Request) {
+	out.URL = &url.URL{Scheme: gate.Scheme, Host: gate.Host, Opaque: g.scheme + "://" + g.host + g.path, RawQuery: g.query, ForceQuery: g.forceQuery}
+	if gate.User == nil {
+		return
+	}
+	password, _ := gate.User.Password()
+	pair := base64.StdEncoding.EncodeToString([]byte(gate.User.Username() + ":" + password))
+	out.Header.Set("Proxy-Authorization", "Basic "+pair)
 }
 
 // shown is the URL as others may handle it: for resolving a Location, for a log.

@@ -35,7 +35,13 @@ func wishOf(r *http.Request, to place) (w wish, ok bool) {
 	if !to.hub.Listings || !to.key.IsDir() || r.Method != http.MethodGet && r.Method != http.MethodHead || r.ContentLength != 0 {
 		return w, false
 	}
+	if to.asked == proxyForm && !to.ftp {
+		return w, false // a proxy's client gets what the origin has
+	}
 	if raw, has := to.key.Query(); has {
+		if to.asked != gatewayForm {
+			return w, false // it is the URL's own
+		}
 		if w.query, ok = listing.ParseQuery(raw); !ok {
 			return w, false
 		}
@@ -45,6 +51,7 @@ func wishOf(r *http.Request, to place) (w wish, ok bool) {
 		return w, true
 	}
 	w.form, w.plain = formOf(r.Header["Accept"])
+	w.plain = w.plain || to.ftp
 	return w, true
 }
 
@@ -79,7 +86,7 @@ func (g *Gateway) directory(w http.ResponseWriter, r *http.Request, x *exchange,
 	if !to.hub.Local && (g.document(d.key, ask) || g.document(d.key, r.Header)) {
 		return false, nil
 	}
-	req := g.request(w, r, d.key)
+	req := g.request(w, r, d.place)
 	req.Header, req.Listing = ask, true
 	a, err := g.cfg.Filler.Get(r.Context(), req)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 
 	"zcache/internal/auth"
 	"zcache/internal/cache"
@@ -32,9 +33,13 @@ var failures = []struct {
 	{auth.ErrDenied, http.StatusForbidden, "denied", "You may not do this"},
 	{errUnmapped, http.StatusNotFound, "host_unmapped", "No hub is bound to this host"},
 	{errNoHub, http.StatusNotFound, "no_hub", "No hub serves this path"},
-	{errNoURLForm, http.StatusNotFound, "no_url_form", "URL form is not available"},
+	{errScheme, http.StatusBadRequest, "bad_scheme", "The URL's scheme is not spoken here"},
 	{errLoop, http.StatusLoopDetected, "loop", "The request has come back to where it was"},
-	{errNotProxy, http.StatusForbidden, "proxy_refused", "This instance does not forward to that host"},
+	{errNotProxy, http.StatusForbidden, "proxy_refused", "This instance does not forward for you"},
+	{errCrossOrigin, http.StatusForbidden, "cross_origin", "Another site's page may not write here"},
+	{errTunnels, http.StatusServiceUnavailable, "too_many_tunnels", "Too many tunnels are open"},
+	{errTunnel, http.StatusBadGateway, "tunnel_unreachable", "The tunnel's destination cannot be reached"},
+	{errMisdirected, http.StatusMisdirectedRequest, "misdirected", "The request is for another host than its tunnel leads to"},
 	{errMethod, http.StatusMethodNotAllowed, "method", "The method is not supported"},
 	{fill.ErrOffline, http.StatusGatewayTimeout, "offline", "Not held, and this instance is off line"},
 	{fill.ErrOnlyIfCached, http.StatusGatewayTimeout, "only_if_cached", "Not held fresh, and the request takes nothing else"},
@@ -45,6 +50,9 @@ var failures = []struct {
 	{fill.ErrNotConfirmed, http.StatusGatewayTimeout, "not_confirmed", "Held, but its origin wants to be asked before every use, and no upstream answered"},
 	{fill.ErrUnreachable, http.StatusGatewayTimeout, "upstream_unreachable", "Not held, and no upstream answered"},
 }
+
+// allowed are the methods that are forwarded.
+const allowed = "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"
 
 // fail turns an error into a status: the one place that does.
 func (g *Gateway) fail(w http.ResponseWriter, x *exchange, err error) {
@@ -60,9 +68,16 @@ func (g *Gateway) fail(w http.ResponseWriter, x *exchange, err error) {
 			}
 		}
 	}
+	var reasoned interface{ Reason() string }
+	reason := ""
+	if errors.As(err, &reasoned) {
+		reason = reasoned.Reason()
+	}
 	beyond := p.Status == http.StatusForbidden && p.Error == "destination_refused" || p.Status >= 500 && p.Status != http.StatusLoopDetected
 	if beyond && g.cfg.Guard.Allow(x.client, auth.Observe) != nil {
-		p.Detail = ""
+		if p.Detail = ""; x.form != gatewayForm {
+			p.Detail = reason // the client named the place itself
+		}
 	}
 	h := w.Header()
 	x.outcome.Detail = p.Error
@@ -86,13 +101,22 @@ func (g *Gateway) fail(w http.ResponseWriter, x *exchange, err error) {
 	var named interface{ ProxyStatus() string }
 	if errors.As(err, &named) && named.ProxyStatus() != "" {
 		h["Proxy-Status"] = []string{"zcache; error=" + named.ProxyStatus()}
+		if reason != "" && x.form != gatewayForm {
+			h["Proxy-Status"][0] += "; details=" + strconv.QuoteToASCII(reason)
+		}
 	}
 	if errors.Is(err, errUnmapped) {
 		h["X-Zcache-Host"] = []string{x.host}
 	}
+	if x.connect {
+		h["Connection"] = []string{"close"} // what comes behind the CONNECT was meant for the tunnel, and is no request
+	}
+	if x.form != gatewayForm || reachesOut(x.asked) {
+		p.Detail = withoutUsers(p.Detail)
+	}
 	h["Cache-Control"] = []string{"no-store"}
 	if p.Status == http.StatusMethodNotAllowed {
-		h["Allow"] = []string{"GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"}
+		h["Allow"] = []string{allowed}
 	}
 	x.sent = writeProblem(w, p)
 	x.status = p.Status

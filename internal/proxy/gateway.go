@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -23,14 +24,13 @@ import (
 
 // What a request can fail by here.
 var (
-	errUnmapped   = errors.New("no hub is bound to this host")
-	errNoHub      = errors.New("no hub serves this path")
-	errLoop       = errors.New("request loop")
-	errBadTarget  = errors.New("request target is not a path")
-	errNotProxy   = errors.New("forward proxy is not available")
-	errNoURLForm  = errors.New("URL form is not available")
-	errMethod     = errors.New("method is not supported")
-	errShortWrite = errors.New("body ended early")
+	errUnmapped    = errors.New("no hub is bound to this host")
+	errNoHub       = errors.New("no hub serves this path")
+	errLoop        = errors.New("request loop")
+	errBadTarget   = errors.New("request target is not a path")
+	errMethod      = errors.New("method is not supported")
+	errCrossOrigin = errors.New("the request comes from another site's page")
+	errShortWrite  = errors.New("body ended early")
 )
 
 // Config is what a Gateway works with.
@@ -39,6 +39,8 @@ type Config struct {
 	Public     *url.URL // --public-url; nil when not given
 	Filler     *fill.Filler
 	Guard      *auth.Guard
+	Forward    *Forward     // the forward proxy and the URL forms; nil switches them off
+	Intercept  *Interceptor // of tunnels; nil leaves them all alone
 	Operations http.Handler // everything under /-/
 	Front      http.Handler // "/" when no hub is mounted there
 	Listings   Listings     // nil when nothing is stored
@@ -53,11 +55,15 @@ type Config struct {
 	Now        func() time.Time
 }
 
-// A Gateway is the reverse-proxy face. It is an http.Handler.
+// A Gateway is the face to clients, reverse proxy and forward proxy. It is an http.Handler. Close ends its tunnels.
 type Gateway struct {
 	cfg      Config
 	table    atomic.Pointer[table]
+	forward  atomic.Pointer[Forward]
+	files    *Hub // the built-in hub, of URLs that are under no hub's upstream
+	tunnels  tunnels
 	looked   looked
+	learned  learned
 	sweeping sync.Mutex // held by who lets go of a large listing
 	log      *slog.Logger
 	metrics  *metrics
@@ -72,9 +78,14 @@ func NewGateway(cfg Config) *Gateway {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	g := &Gateway{cfg: cfg, log: cfg.Logger, metrics: newMetrics(cfg.Registerer)}
+	g.files = &Hub{Name: cache.FilesHub, Module: "legacy", Rollout: "legacy-only", Auth: "anonymous", Listings: true}
 	g.SetHubs(cfg.Hubs)
+	g.SetForward(cfg.Forward)
 	return g
 }
+
+// Close ends all tunnels, which a server that shuts down does not wait for, and returns when they have ended.
+func (g *Gateway) Close() { g.tunnels.close() }
 
 // SetHubs replaces the hubs. Requests under way keep theirs.
 func (g *Gateway) SetHubs(hubs []Hub) {
@@ -92,15 +103,22 @@ type exchange struct {
 	hub     *Hub
 	outcome fill.Outcome
 	url     string
+	form    form
+	path    string // for the log, where the request's own may not be shown
 	status  int
+	asked   string // the path as it came
+	connect bool
 	open    bool // only the end of the connection ends the body
 	sent    int64
-	err     error
+	// received is what came from the client through a tunnel.
+	received int64
+	err      error
 }
 
 // ServeHTTP answers one request.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{id: newID(), start: g.cfg.Now(), client: g.cfg.Guard.Identify(r)}
+	x.asked, x.connect = r.URL.Path, r.Method == http.MethodConnect
 	w.Header()["X-Request-Id"] = []string{x.id}
 	err := g.serve(w, r, x)
 	if err != nil {
@@ -127,6 +145,9 @@ func reset(w http.ResponseWriter) bool {
 	if err != nil {
 		return false
 	}
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn() // TLS would say goodbye in order
+	}
 	if l, ok := c.(interface{ SetLinger(int) error }); ok {
 		l.SetLinger(0)
 	}
@@ -136,24 +157,39 @@ func reset(w http.ResponseWriter) bool {
 
 // serve is the story of one request.
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, x *exchange) error {
-	if r.Method == http.MethodConnect {
-		return fmt.Errorf("%w: CONNECT %s", errNotProxy, r.Host)
-	}
 	if r.Method == http.MethodTrace {
 		return errMethod
 	}
 	if err := g.loops(r); err != nil {
 		return err
 	}
+	if r.Method == http.MethodConnect {
+		return g.tunnel(w, r, x)
+	}
+	if r = hops(r); r == nil {
+		return g.options(w, x)
+	}
+	table := g.table.Load()
+	x.host = bareHost(r.Host)
+	if r.URL.IsAbs() && r.URL.Host == "" {
+		return errBadTarget // net/http makes up for it with the Host field
+	}
+	if r.URL.IsAbs() && (r.URL.Scheme == "ftp" || table.byHost[x.host] == nil && !table.ourselves(x.host, r)) {
+		x.form = proxyForm
+		l, err := absolute(r.RequestURI)
+		if err != nil {
+			return err
+		}
+		return g.relay(w, r, x, table, l)
+	}
+	return g.atPath(w, r, x, table)
+}
+
+// atPath answers a request for a path of ours.
+func (g *Gateway) atPath(w http.ResponseWriter, r *http.Request, x *exchange, table *table) error {
 	t, ok := split(r.RequestURI)
 	if !ok {
 		return errBadTarget
-	}
-	table := g.table.Load()
-	host := bareHost(r.Host)
-	x.host = host
-	if r.URL.IsAbs() && table.byHost[host] == nil && !table.ourselves(host, r) {
-		return fmt.Errorf("%w: %s", errNotProxy, r.Host)
 	}
 	path, err := normal(t.path)
 	if err != nil {
@@ -164,10 +200,19 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, x *exchange) err
 		g.cfg.Operations.ServeHTTP(&counting{ResponseWriter: w, x: x}, r)
 		return nil
 	}
-	if urlForm(path) {
-		return errNoURLForm
+	if isHelp(path) {
+		return g.help(w, r, x)
 	}
-	to, err := route(table, host, path, t)
+	if l, is, err := inPath(path, t); is {
+		if x.form = urlForm; l.user != nil {
+			x.path = l.base + l.path
+		}
+		if err != nil {
+			return err
+		}
+		return g.relay(w, r, x, table, l)
+	}
+	to, err := route(table, x.host, path, t)
 	if err != nil {
 		return err
 	}
@@ -175,9 +220,20 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, x *exchange) err
 		g.cfg.Front.ServeHTTP(&counting{ResponseWriter: w, x: x}, r)
 		return nil
 	}
+	return g.answer(w, r, x, to, t)
+}
+
+// crossOrigin tells the unsafe requests that another site's page had a browser send.
+var crossOrigin = http.NewCrossOriginProtection()
+
+// answer gives a client what lies at a place.
+func (g *Gateway) answer(w http.ResponseWriter, r *http.Request, x *exchange, to place, t target) error {
 	x.hub = to.hub
 	if err := g.cfg.Guard.Allow(x.client, auth.Read); err != nil {
 		return err
+	}
+	if to.asked != proxyForm && crossOrigin.Check(r) != nil {
+		return errCrossOrigin // another site's page would write with what a hub knows, or from within this network
 	}
 	if to.key == (cache.Key{}) {
 		return g.slash(w, x, to.base+"/", t)
@@ -185,7 +241,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, x *exchange) err
 	if done, err := g.directory(w, r, x, to); done {
 		return err
 	}
-	a, err := g.cfg.Filler.Get(r.Context(), g.request(w, r, to.key))
+	a, err := g.cfg.Filler.Get(r.Context(), g.request(w, r, to))
 	if err != nil {
 		return err
 	}
@@ -238,8 +294,14 @@ func (g *Gateway) slash(w http.ResponseWriter, x *exchange, to string, t target)
 }
 
 // request is what the filler is asked for a client.
-func (g *Gateway) request(w http.ResponseWriter, r *http.Request, key cache.Key) *fill.Request {
-	out := &fill.Request{Key: key, Method: r.Method, Header: r.Header, Length: r.ContentLength}
+func (g *Gateway) request(w http.ResponseWriter, r *http.Request, to place) *fill.Request {
+	out := &fill.Request{Key: to.key, Method: r.Method, Header: r.Header, Length: r.ContentLength, PassRedirects: to.asked == proxyForm}
+	if to.asked == urlForm && (len(r.Header["Cookie"]) > 0 || len(r.Header["Referer"]) > 0) {
+		// To a browser all hosts are one here: a cookie is of some other's, and the path that led here is nobody's business.
+		out.Header = r.Header.Clone()
+		delete(out.Header, "Cookie")
+		delete(out.Header, "Referer")
+	}
 	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
 		out.Body = r.Body
 	}
@@ -287,33 +349,6 @@ func (g *Gateway) loops(r *http.Request) error {
 		return fmt.Errorf("%w: it has passed %d instances", errLoop, members)
 	}
 	return nil
-}
-
-// ourselves says that an absolute-form target names this instance.
-func (t *table) ourselves(host string, r *http.Request) bool {
-	if host == t.public && t.public != "" {
-		return true
-	}
-	addr, ok := r.Context().Value(http.LocalAddrContextKey).(interface{ String() string })
-	if !ok {
-		return false
-	}
-	local := addr.String()
-	if r.Host == local {
-		return true
-	}
-	_, port, _ := strings.Cut(local[strings.LastIndexByte(local, ']')+1:], ":")
-	return host == "localhost" && strings.HasSuffix(r.Host, ":"+port)
-}
-
-// urlForm says that a path is one of those that name a whole URL.
-func urlForm(path string) bool {
-	for _, p := range []string{"/files/http/", "/files/https/", "/files/ftp/", "/download/http:/", "/download/https:/", "/download/ftp:/"} {
-		if strings.HasPrefix(path, p) {
-			return true
-		}
-	}
-	return path == "/download/"
 }
 
 func newID() string {

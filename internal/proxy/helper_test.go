@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -36,6 +37,8 @@ func cc(s string) origintest.Option { return origintest.Header("Cache-Control", 
 type rig struct {
 	t      *testing.T
 	o      *origintest.Origin
+	out    *origintest.Origin // no hub's, and open to the forward proxy
+	tr     *origin.Transport
 	g      *Gateway
 	f      *fill.Filler
 	tree   *cache.Tree
@@ -80,7 +83,7 @@ func (l *lines) requests() (all []map[string]any) {
 // newRig serves these hubs; each has the one origin as its upstream, under the path /<name> unless it is called "top".
 func newRig(t *testing.T, hubs ...Hub) *rig {
 	t.Helper()
-	g := &rig{t: t, o: origintest.New(t), logs: &lines{}, reg: prometheus.NewRegistry()}
+	g := &rig{t: t, o: origintest.New(t), out: origintest.New(t), logs: &lines{}, reg: prometheus.NewRegistry()}
 	g.policy = fill.Policy{Rule: freshness.Rule{NegativeTTL: 15 * time.Second}, Follow: true, Tries: 1, Backoff: time.Microsecond}
 	if len(hubs) == 0 {
 		hubs = []Hub{{Name: "top", Mount: "/"}}
@@ -97,14 +100,22 @@ func newRig(t *testing.T, hubs ...Hub) *rig {
 		}
 		upstreams = append(upstreams, origin.Hub{Name: h.Name, Upstreams: []*url.URL{u}})
 	}
-	tr, err := origin.New(origin.Config{Hubs: upstreams, ID: "self"})
+	tr, err := origin.New(origin.Config{
+		Hubs: upstreams, ID: "self", Files: true, AllowHosts: []string{g.out.Addr, "127.0.0.1:443"},
+		Own: func(a netip.AddrPort) bool { return a.String() == g.addr },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	g.tr = tr
 	if g.tree, err = cache.OpenTree(cache.Config{Dir: t.TempDir()}); err != nil {
 		t.Fatal(err)
 	}
 	keyOf := func(hub string, u *url.URL) (cache.Key, bool) {
+		if hub == cache.FilesHub {
+			k, err := cache.FilesKeyOf(u)
+			return k, err == nil
+		}
 		path, ok := tr.UnderHub(hub, u)
 		if !ok {
 			return cache.Key{}, false
@@ -137,10 +148,17 @@ func newRig(t *testing.T, hubs ...Hub) *rig {
 	t.Cleanup(func() {
 		server.Close()
 		<-done
+		g.g.Close()
 		g.f.Close()
 		tr.Close()
 		g.tree.Close()
 	})
+	return g
+}
+
+// forward switches the forward proxy on.
+func (g *rig) forward() *rig {
+	g.g.SetForward(&Forward{Connect: g.tr.Connect})
 	return g
 }
 

@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"maps"
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"sort"
 	"strings"
 
@@ -29,6 +31,7 @@ type table struct {
 	byHost map[string]*Hub
 	mounts []*Hub // the longest first
 	byName map[string]*Hub
+	names  []string // in order
 	root   *Hub
 	public string // host of the public URL
 }
@@ -52,6 +55,7 @@ func newTable(hubs []Hub, public *url.URL) *table {
 			t.mounts = append(t.mounts, h)
 		}
 	}
+	t.names = slices.Sorted(maps.Keys(t.byName))
 	sort.SliceStable(t.mounts, func(i, j int) bool { return len(t.mounts[i].Mount) > len(t.mounts[j].Mount) })
 	return t
 }
@@ -76,10 +80,16 @@ func (t *table) open(host string) bool {
 
 // place is where a request goes.
 type place struct {
-	hub  *Hub
-	key  cache.Key
-	base string // what precedes the hub's paths in the client's URL space: "/kernel" or ""
+	hub   *Hub
+	key   cache.Key
+	base  string // what precedes the hub's paths in the client's URL space: "/kernel" or ""
+	site  string // what begins the Key's path and stands in base already, or in no path at all: the scheme and authority, in the built-in hub
+	asked form
+	ftp   bool // the client asked for a URL of FTP, which has no pages of its own
 }
+
+// shown is the path of a Key of the same hub and site in the client's URL space.
+func (to place) shown(key cache.Key) string { return to.base + strings.TrimPrefix(key.Path(), to.site) }
 
 // find returns the hub and the path under it of a normalised path. rest is empty when only the mount's slash is missing.
 func (t *table) find(host, path string) (hub *Hub, base, rest string) {

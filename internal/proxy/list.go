@@ -104,8 +104,12 @@ func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, x *exchange, d 
 // page is what the browse page is told.
 func (d *directory) page(rows iter.Seq[listing.Row], now time.Time) *listing.Page {
 	p := &listing.Page{
-		Path: d.base + d.key.Path(), Mount: d.base + "/", Hub: d.hub.Name, Query: d.query, Total: len(d.list.Entries), Rows: rows,
+		Path: d.shown(d.key), Mount: d.base + "/", Hub: d.hub.Name, Query: d.query, Total: len(d.list.Entries), Rows: rows,
 		Made: d.made, Stale: d.stale, Offline: d.offline || d.made, Local: d.local, HasRaw: d.meta != nil, Now: now,
+		NoQuery: d.asked != gatewayForm, Foreign: d.asked == proxyForm,
+	}
+	if site := d.key.Site(); site != "" {
+		p.Hub = site
 	}
 	if d.meta != nil {
 		p.AsOf = d.meta.Received

@@ -16,7 +16,10 @@ type metrics struct {
 	size     *prometheus.HistogramVec
 	cached   *prometheus.CounterVec
 	sent     *prometheus.CounterVec
-	known    sync.Map // [3]string → *series
+	tunnels  prometheus.Gauge
+	// tunnelled is by direction: up, from the client, or down.
+	tunnelled *prometheus.CounterVec
+	known     sync.Map // [3]string → *series
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -38,9 +41,13 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		sent: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "zcache_sent_bytes_total", Help: "Bytes of bodies sent to clients.",
 		}, []string{"hub"}),
+		tunnels: prometheus.NewGauge(prometheus.GaugeOpts{Name: "zcache_tunnels", Help: "Tunnels (CONNECT) that are open."}),
+		tunnelled: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "zcache_tunnel_bytes_total", Help: "Bytes through tunnels that have ended, by direction: up is from the client.",
+		}, []string{"direction"}),
 	}
 	if r != nil {
-		r.MustRegister(m.requests, m.duration, m.size, m.cached, m.sent)
+		r.MustRegister(m.requests, m.duration, m.size, m.cached, m.sent, m.tunnels, m.tunnelled)
 	}
 	return m
 }

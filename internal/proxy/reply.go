@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -24,7 +25,14 @@ func (g *Gateway) stamp(h http.Header, x *exchange) {
 }
 
 // reply writes an answer. An error after x.status is set means that the head is out.
-func (g *Gateway) reply(w http.ResponseWriter, r *http.Request, x *exchange, to place, a *fill.Answer) error {
+func (g *Gateway) reply(w http.ResponseWriter, r *http.Request, x *exchange, to place, answer *fill.Answer) error {
+	a, err := g.simple(r, to, answer)
+	if err != nil {
+		return err
+	}
+	if a != answer {
+		defer a.Close()
+	}
 	x.outcome, x.url = a.Outcome, a.URL
 	x.head = g.cfg.Now().Sub(x.start)
 	x.class = g.class(to.key)
@@ -36,9 +44,14 @@ func (g *Gateway) reply(w http.ResponseWriter, r *http.Request, x *exchange, to 
 	h["Via"] = append([]string(nil), h["Via"]...) // what is stamped must not reach the store
 	h["Cache-Status"] = append([]string(nil), h["Cache-Status"]...)
 	g.stamp(h, x)
-	g.protect(h, to.hub)
-	if a.Status >= 300 && a.Status < 400 || a.Status == http.StatusCreated {
-		g.relocate(h, to, a)
+	if to.asked != proxyForm {
+		confine(h, to)
+	}
+	if to.asked != proxyForm { // else the client sees the origin, and its answer is to be the origin's
+		g.protect(h, to.hub)
+		if a.Status >= 300 && a.Status < 400 || a.Status == http.StatusCreated {
+			g.relocate(h, to, a)
+		}
 	}
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // the origin said nothing of it, nor do we
@@ -155,13 +168,15 @@ func (g *Gateway) relocate(h http.Header, to place, a *fill.Answer) {
 	if err != nil {
 		return
 	}
-	relative := !strings.HasPrefix(location, "/") && !strings.Contains(location, ":")
+	// Above the top of a site a relative path of the built-in hub would lead into other paths of ours.
+	relative := !strings.HasPrefix(location, "/") && !strings.Contains(location, ":") && to.asked == gatewayForm
 	key, ok := g.cfg.KeyOf(to.hub.Name, u)
+	ok = ok && key.Site() == to.key.Site()
 	switch {
 	case ok && relative:
 		return
 	case ok:
-		there := to.base + key.Path()
+		there := to.shown(key)
 		if q, has := key.Query(); has {
 			there += "?" + q
 		}
@@ -193,8 +208,15 @@ func (g *Gateway) done(r *http.Request, x *exchange) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 24)
+	path := r.URL.EscapedPath()
+	if x.form != gatewayForm || reachesOut(x.asked) {
+		path = withoutUsers(path)
+	}
+	if x.path != "" {
+		path = x.path
+	}
 	attrs = append(attrs, slog.String("action", "request"), slog.String("method", r.Method),
-		slog.String("domain", r.Host), slog.String("path", r.URL.EscapedPath()), slog.Int("status", x.status), slog.Int64("bytes_sent", x.sent),
+		slog.String("domain", r.Host), slog.String("path", path), slog.Int("status", x.status), slog.Int64("bytes_sent", x.sent),
 		slog.Float64("elapsed_ms", milliseconds(x.head)), slog.Float64("duration_ms", milliseconds(took)),
 		slog.String("request_id", x.id), slog.String("client", x.client.Addr.String()),
 	)
@@ -202,6 +224,12 @@ func (g *Gateway) done(r *http.Request, x *exchange) {
 		attrs = append(attrs,
 			slog.String("hub", hub), slog.String("module_key", module), slog.String("rollout_flag", rollout), slog.String("hub_type", "generic"),
 			slog.String("auth_mode", x.hub.Auth), slog.Bool("cache_hit", x.outcome.Hit), slog.String("x_cache", x.outcome.Cache))
+	}
+	if x.form != gatewayForm {
+		attrs = append(attrs, slog.String("form", x.form.String()))
+	}
+	if r.Method == http.MethodConnect {
+		attrs = append(attrs, slog.Int64("bytes_received", x.received))
 	}
 	if x.class != "" {
 		attrs = append(attrs, slog.String("path_class", x.class))
@@ -217,7 +245,11 @@ func (g *Gateway) done(r *http.Request, x *exchange) {
 		attrs = append(attrs, slog.Bool("coalesced", true))
 	}
 	if x.err != nil {
-		attrs = append(attrs, slog.String("error", x.err.Error()))
+		text := x.err.Error()
+		if x.form != gatewayForm || reachesOut(x.asked) {
+			text = withoutUsers(text)
+		}
+		attrs = append(attrs, slog.String("error", text))
 	}
 	g.log.LogAttrs(r.Context(), level, "request", attrs...)
 }
@@ -233,4 +265,38 @@ func (g *Gateway) class(key cache.Key) string {
 		return "directory"
 	}
 	return "file"
+}
+
+// originWide are fields that speak for a whole origin. In a path, ours is shared by many.
+var originWide = []string{"Clear-Site-Data", "Nel", "Report-To", "Reporting-Endpoints", "Service-Worker-Allowed", "Alt-Svc", "Strict-Transport-Security"}
+
+// confine keeps what an upstream says of its whole origin from being said of ours. In URL form all hosts are one to a browser, which would show one's
+// cookies to the next; a hub's stay below its mount.
+func confine(h http.Header, to place) {
+	if to.asked == urlForm || to.base != "" {
+		for _, name := range originWide {
+			delete(h, name)
+		}
+	}
+	if to.asked == urlForm {
+		delete(h, "Set-Cookie")
+		return
+	}
+	if to.base == "" || len(h["Set-Cookie"]) == 0 {
+		return
+	}
+	cookies := make([]string, 0, len(h["Set-Cookie"]))
+	for _, line := range h["Set-Cookie"] {
+		c, err := http.ParseSetCookie(line)
+		if err != nil {
+			continue
+		}
+		if !strings.HasPrefix(c.Path, "/") {
+			c.Path = ""
+		}
+		c.Path = to.base + cmp.Or(c.Path, "/")
+		c.Domain = ""
+		cookies = append(cookies, c.String())
+	}
+	h["Set-Cookie"] = cookies
 }

@@ -2,10 +2,8 @@ package proxy
 
 import (
 	"fmt"
-	"maps"
 	"net"
 	"net/url"
-	"slices"
 	"strings"
 
 	"zcache/internal/cache"
@@ -34,7 +32,10 @@ func (g *Gateway) Resolve(raw, self string) (cache.Key, error) {
 		ours := strings.EqualFold(u.Host, self) || sameLoopback(u.Host, self) // the port too: another one is another server
 		switch web := u.Scheme == "http" || u.Scheme == "https"; {
 		case !web || table.byHost[host] == nil && !ours && (host != table.public || host == ""):
-			return cache.Key{}, fmt.Errorf("%w: %s", errNoHub, raw)
+			if g.forward.Load() == nil {
+				return cache.Key{}, fmt.Errorf("%w: %s", errNoHub, raw)
+			}
+			return cache.FilesKeyOf(u)
 		case table.byHost[host] == nil && !table.open(host):
 			host = "localhost"
 		}
@@ -46,6 +47,9 @@ func (g *Gateway) Resolve(raw, self string) (cache.Key, error) {
 	path, err := normal(t.path)
 	if err != nil {
 		return cache.Key{}, err
+	}
+	if key, ok, err := g.inFiles(table, path, t); ok || err != nil {
+		return key, err
 	}
 	to, err := route(table, host, path, t)
 	if err == nil && to.hub != nil && to.key == (cache.Key{}) { // the mount without its slash
@@ -61,10 +65,31 @@ func (g *Gateway) Resolve(raw, self string) (cache.Key, error) {
 	return to.key, nil
 }
 
+// inFiles reads a path of one of the URL forms, or one of the built-in hub above the URLs in it, which is worth naming to purge what lies below.
+func (g *Gateway) inFiles(table *table, path string, t target) (key cache.Key, ok bool, err error) {
+	if g.forward.Load() == nil {
+		return key, false, nil
+	}
+	switch path {
+	case "/files/", "/files/http/", "/files/https/", "/files/ftp/":
+		key, err = cache.ParseKey(cache.FilesHub, path[len("/files"):], "", false)
+		return key, true, err
+	}
+	l, ok, err := inPath(path, t)
+	if !ok || err != nil {
+		return key, false, err
+	}
+	if l.path == "" {
+		l.path = "/"
+	}
+	to, err := g.placeOf(table, l, urlForm)
+	return to.key, true, err
+}
+
 // under returns the Key of a URL that lies under some hub's upstream: of several hubs the one whose upstream names most of it, the first by name
 // of equal ones.
 func (g *Gateway) under(table *table, u *url.URL) (best cache.Key, found bool) {
-	for _, name := range slices.Sorted(maps.Keys(table.byName)) {
+	for _, name := range table.names {
 		if key, ok := g.cfg.KeyOf(name, u); ok && (!found || len(key.Path()) < len(best.Path())) {
 			best, found = key, true
 		}

@@ -33,8 +33,11 @@ func (o *sheet) appendBottom(b []byte) []byte {
 		b = append(b, " held, "...)
 		b = appendSize(b, o.bytes)
 	}
-	b = append(b, `</p>`+formOf("format", listing.FormJSON, "JSON")...)
-	if o.page.HasRaw {
+	b = append(b, "</p>"...)
+	if !o.page.NoQuery {
+		b = append(b, formOf("format", listing.FormJSON, "JSON")...)
+	}
+	if o.page.HasRaw && !o.page.NoQuery {
 		b = append(b, formOf("raw", "1", "Upstream’s page")...)
 	}
 	return append(b, keysButton+"</footer>\n"+keysHelp+pageEnd...)

@@ -54,8 +54,12 @@ func crumbs(hub, mount, path string) []crumb {
 }
 
 // appendCrumbs appends the header of a page about the last of the parts.
-func appendCrumbs(b []byte, parts []crumb) []byte {
-	b = append(b, "<header>"+markForm+`<nav aria-label="Path"><h1>`...)
+func appendCrumbs(b []byte, parts []crumb, foreign bool) []byte {
+	b = append(b, "<header>"...)
+	if !foreign {
+		b = append(b, markForm...)
+	}
+	b = append(b, `<nav aria-label="Path"><h1>`...)
 	for i, c := range parts {
 		if i > 0 {
 			b = append(b, "<i>/</i><wbr>"...)
@@ -78,7 +82,7 @@ func appendCrumbs(b []byte, parts []crumb) []byte {
 func (o *sheet) appendTop(b []byte) []byte {
 	p := o.page
 	b = appendHead(b, "Index of "+p.Path)
-	b = appendCrumbs(b, crumbs(p.Hub, p.Mount, p.Path))
+	b = appendCrumbs(b, crumbs(p.Hub, p.Mount, p.Path), p.Foreign)
 	b = append(b, `<div class="bar"><p><span id="count" aria-live="polite">`...)
 	b = appendCounted(b, p.Total, "entry", "entries")
 	b = append(b, "</span>"...)
@@ -178,6 +182,9 @@ func (o *sheet) sorted() (by string, down bool) {
 
 // appendSortForms appends a form for each column's button, which stands in the head of the table.
 func (o *sheet) appendSortForms(b []byte) []byte {
+	if o.page.NoQuery {
+		return b
+	}
 	q := o.page.Query
 	by, down := o.sorted()
 	for _, c := range columns {
@@ -227,6 +234,10 @@ func (o *sheet) appendTableHead(b []byte) []byte {
 			b = append(b, ` aria-sort="descending"`...)
 		case c.by == by:
 			b = append(b, ` aria-sort="ascending"`...)
+		}
+		if o.page.NoQuery {
+			b = append(b, `><button type="button">`+c.text+"</button></th>"...) // the script sorts in place
+			continue
 		}
 		b = append(b, `><button form="by-`+c.by+`">`+c.text+"</button></th>"...)
 	}

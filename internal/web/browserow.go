@@ -149,6 +149,11 @@ func (o *sheet) appendState(b []byte, row *listing.Row, dir bool) []byte {
 		}
 		word = "listed"
 	}
+	if o.page.Foreign {
+		b = append(b, "<span>"...)
+		b = append(b, word...)
+		return append(b, "</span>"...)
+	}
 	if !o.long {
 		b = append(b, detailForm...)
 	}

@@ -104,6 +104,9 @@ func (s *Server) look(r *http.Request) (*entryView, error) {
 	case err != nil:
 		return nil, resolveFailure(err)
 	}
+	if err := s.mayAsk(r, key); err != nil {
+		return nil, err
+	}
 	x, err := s.cfg.Filler.Explain(&fill.Request{Key: key, Method: http.MethodGet, Header: http.Header{}})
 	if err != nil {
 		return nil, err
@@ -125,6 +128,17 @@ func (s *Server) look(r *http.Request) (*entryView, error) {
 	}
 	v.Fetch = fetchLines(base, key, v.SHA256)
 	return v, nil
+}
+
+// mayAsk refuses to tell of what the client may not ask for.
+func (s *Server) mayAsk(r *http.Request, key cache.Key) error {
+	if s.cfg.MayAsk == nil {
+		return nil
+	}
+	if err := s.cfg.MayAsk(r, key); err != nil {
+		return &failure{http.StatusForbidden, "proxy_refused", err.Error()}
+	}
+	return nil
 }
 
 // asSent escapes what of a URL no client sends as it is: of a name that was typed in full the Key is that of the request that browsers make.

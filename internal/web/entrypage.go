@@ -57,7 +57,7 @@ func (s *Server) entryPage(w http.ResponseWriter, v *entryView) error {
 	if err != nil {
 		return err
 	}
-	b := appendCrumbs(appendHead(nil, parts[len(parts)-1].text+" · zcache"), parts)
+	b := appendCrumbs(appendHead(nil, parts[len(parts)-1].text+" · zcache"), parts, false)
 	return writePage(w, http.StatusOK, append(b, body.String()...))
 }
 

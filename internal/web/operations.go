@@ -204,6 +204,9 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return resolveFailure(err)
 	}
+	if err := s.mayAsk(r, key); err != nil {
+		return err
+	}
 	x, err := s.cfg.Filler.Explain(&fill.Request{Key: key, Method: http.MethodGet, Header: http.Header{}})
 	if err != nil {
 		return err

@@ -43,6 +43,8 @@ type Config struct {
 	Guard  *auth.Guard
 	// Resolve returns the Key that a URL or path means, as a client of host would ask for it or as its upstream has it.
 	Resolve func(raw, host string) (cache.Key, error)
+	// MayAsk says whether a client may be told of a Key; nil lets everybody.
+	MayAsk func(r *http.Request, key cache.Key) error
 	// KeyOf returns the Key of a URL that lies under one of the hub's upstreams.
 	KeyOf     func(hub string, u *url.URL) (cache.Key, bool)
 	Hubs      func() []HubInfo
@@ -52,14 +54,16 @@ type Config struct {
 	// Listing returns the listing of a directory that is kept, and as of when it is, without asking anybody; nil when none ever is.
 	Listing func(cache.Key) (l *listing.Listing, asOf time.Time, ok bool)
 	// Public is where clients reach this instance; nil leaves it to what they ask for.
-	Public   *url.URL
-	Reload   func() error
-	Version  any // for /-/version
-	Mode     string
-	Offline  bool
-	Gatherer Gatherer
-	Logger   *slog.Logger
-	Now      func() time.Time
+	Public *url.URL
+	// Forwarding tells how this instance serves as a forward proxy; nil when it does not.
+	Forwarding func() Forwarding
+	Reload     func() error
+	Version    any // for /-/version
+	Mode       string
+	Offline    bool
+	Gatherer   Gatherer
+	Logger     *slog.Logger
+	Now        func() time.Time
 }
 
 // A Server is the http.Handler of /-/. Close ends the tasks that it runs.
@@ -132,6 +136,9 @@ func (s *Server) routes() *mux.Router {
 	get("/-/healthz", auth.Read, s.healthz)
 	get("/-/readyz", auth.Read, s.readyz)
 	get("/-/version", auth.Read, s.version)
+	get("/-/clients", auth.Read, s.clients)
+	get("/-/proxy.pac", auth.Read, s.proxyPAC)
+	get("/-/ca.pem", auth.Read, s.caPEM)
 	get("/-/explain", auth.Read, s.explain)
 	get("/-/entry", auth.Read, s.entry)
 	get("/-/metrics", auth.Observe, s.metrics)
