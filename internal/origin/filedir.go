@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"iter"
 	"os"
@@ -33,10 +32,7 @@ type LocalDir struct {
 	ctx     context.Context // the request's
 	name    string          // the URL, for errors
 	count   counter
-
-	mu     sync.Mutex
-	closed bool
-	out    *io.PipeReader // what Read reads; made by the first one
+	body    rowsBody
 }
 
 // Listing is what the directory holds: the names and kinds as they were when it was opened, sizes and times as they are when Complete asks.
@@ -48,19 +44,7 @@ func (d *LocalDir) Read(p []byte) (int, error) {
 	if err := d.ctx.Err(); err != nil {
 		return 0, &Error{"read", d.name, "", err}
 	}
-	d.mu.Lock()
-	if d.closed {
-		d.mu.Unlock()
-		return 0, os.ErrClosed
-	}
-	if d.out == nil {
-		var in *io.PipeWriter
-		d.out, in = io.Pipe()
-		go func() { in.CloseWithError(listing.WriteJSON(in, d.rows())) }() // ends with the pipe
-	}
-	out := d.out
-	d.mu.Unlock()
-	n, err := out.Read(p)
+	n, err := d.body.Read(p)
 	d.count.Add(float64(n))
 	return n, err
 }
@@ -80,14 +64,8 @@ func (d *LocalDir) rows() iter.Seq[listing.Row] {
 
 // Close ends a Read that goes on.
 func (d *LocalDir) Close() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.closed = true
-	if d.out != nil {
-		d.out.Close()
-	}
 	d.look.close()
-	return nil
+	return d.body.Close()
 }
 
 // list opens the directory at name. It takes over root.
@@ -106,6 +84,7 @@ func (t *fileTree) list(root *os.Root, name string) (*LocalDir, error) {
 		}
 	}
 	d := &LocalDir{listing: &listing.Listing{Entries: entries}, look: look}
+	d.body.rows = d.rows
 	if len(entries) > completeAtOnce {
 		d.listing.Complete = look.complete
 		return d, nil

@@ -252,7 +252,7 @@ func (a *ftpAnswer) directory(s *ftpSession) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir := &ftpDir{listing: l}
+	dir := newFTPDir(l)
 	size, tag, err := dir.measure()
 	if err != nil {
 		return nil, err

@@ -8,7 +8,6 @@ import (
 	"io"
 	"iter"
 	"net/textproto"
-	"os"
 	"sync"
 
 	"github.com/jlaffaye/ftp"
@@ -88,10 +87,13 @@ func (b *ftpBody) Close() error {
 // An ftpDir is a listing as a body: JSON in the form of listing.WriteJSON.
 type ftpDir struct {
 	listing *listing.Listing
+	rowsBody
+}
 
-	mu     sync.Mutex
-	closed bool
-	out    *io.PipeReader // made by the first Read
+func newFTPDir(l *listing.Listing) *ftpDir {
+	d := &ftpDir{listing: l}
+	d.rowsBody.rows = d.rows
+	return d
 }
 
 // Listing is what the directory holds.
@@ -125,31 +127,4 @@ type counted struct {
 func (c *counted) Write(p []byte) (int, error) {
 	c.n += int64(len(p))
 	return c.w.Write(p)
-}
-
-func (d *ftpDir) Read(p []byte) (int, error) {
-	d.mu.Lock()
-	if d.closed {
-		d.mu.Unlock()
-		return 0, os.ErrClosed
-	}
-	if d.out == nil {
-		var in *io.PipeWriter
-		d.out, in = io.Pipe()
-		go func() { in.CloseWithError(listing.WriteJSON(in, d.rows())) }() // ends with the pipe
-	}
-	out := d.out
-	d.mu.Unlock()
-	return out.Read(p)
-}
-
-// Close ends a Read that goes on.
-func (d *ftpDir) Close() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.closed = true
-	if d.out != nil {
-		d.out.Close()
-	}
-	return nil
 }

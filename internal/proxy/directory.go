@@ -171,7 +171,10 @@ var errNoListing = errors.New("not a listing")
 // readListing takes what an answer lists: a stored listing, a directory of this machine, or an answer that could not be stored, which is read here.
 func (g *Gateway) readListing(d *directory, a *fill.Answer) (err error) {
 	if local, ok := a.Body.(interface{ Listing() *listing.Listing }); ok {
-		d.local, d.list = true, local.Listing()
+		d.local, d.list = d.hub.Local, local.Listing()
+		if !d.local { // an FTP server's, on its way past the store
+			d.restrict(a.Header, false)
+		}
 		return nil
 	}
 	if e, m := a.Entry(); e != nil {

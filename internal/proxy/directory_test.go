@@ -220,3 +220,22 @@ func TestPageInPlaceOfAListing(t *testing.T) {
 	g.o.Stop()
 	g.get("/d/", "Accept: text/plain").want(t, "the listing off line", 200, "a\nb\n", "STALE")
 }
+
+// listingBody is a body that tells what it lists, as those of FTP servers and of trees of this machine do.
+type listingBody struct {
+	io.ReadCloser
+	l *listing.Listing
+}
+
+func (b listingBody) Listing() *listing.Listing { return b.l }
+
+func TestOnlyATreeOfThisMachineIsOwned(t *testing.T) {
+	g := newListingRig(t)
+	for _, own := range []bool{false, true} {
+		d := &directory{place: place{hub: &Hub{Local: own}}}
+		a := &fill.Answer{Status: 200, Header: http.Header{}, Body: listingBody{io.NopCloser(strings.NewReader("")), &listing.Listing{}}}
+		if err := g.g.readListing(d, a); err != nil || d.local != own || own == (len(d.control) > 0) {
+			t.Errorf("hub of this machine %v: local %v, Cache-Control %q, %v", own, d.local, d.control, err)
+		}
+	}
+}
