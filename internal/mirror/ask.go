@@ -1,0 +1,235 @@
+package mirror
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"zcache/internal/cache"
+	"zcache/internal/listing"
+)
+
+// ask puts the question that a row leaves open, or one that no row answers. An error gives the walk up.
+func (w *walk) ask(n *node, t task) error {
+	key, err := n.key.Child(t.name, t.dir)
+	if err != nil {
+		w.unkept.Add(1)
+		w.lacks(n)
+		return nil
+	}
+	ans, err := w.refresh(Ask{Key: key, Row: t.row}, t.held)
+	if w.ctx.Err() != nil {
+		return nil
+	}
+	if t.doubt {
+		return w.doubted(n, key, t, ans, err)
+	}
+	if err != nil {
+		w.log.Info("walk", "action", "fail", "key", key.String(), "error", err)
+		w.fails(n, fmt.Errorf("get %s: %w", key, err))
+		return nil
+	}
+	switch ans.Outcome {
+	case Same:
+		w.same.Add(1)
+		return nil
+	case Stored:
+		w.fetched.Add(1)
+		return nil
+	case Gone:
+		w.lacks(n)
+		if t.held {
+			return w.orphan(key, false, true)
+		}
+		w.unkept.Add(1)
+		return nil
+	case Denied:
+		w.denied.Add(1)
+	case Elsewhere:
+		if t.loose && leadsInto(ans.Location, key) {
+			w.files.Add(-1) // it is a directory
+			if trail, ok := n.trail.Enter(&listing.Entry{Name: t.name}); ok {
+				w.discover(n, task{name: t.name, dir: true, trail: trail})
+			}
+			return nil
+		}
+		w.unkept.Add(1)
+	default:
+		w.unkept.Add(1)
+	}
+	w.lacks(n)
+	return nil
+}
+
+// leadsInto says that a redirect adds a slash to where it came from: what was asked for is a directory.
+func leadsInto(location string, key cache.Key) bool {
+	location, _, _ = strings.Cut(location, "?")
+	name := key.Path()[strings.LastIndexByte(key.Path(), '/')+1:]
+	return strings.HasSuffix(location, "/"+name+"/") || location == name+"/"
+}
+
+// discover adds a directory that no listing called one.
+func (w *walk) discover(n *node, t task) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n.dirs = append(n.dirs, t)
+	w.queue.Add(1)
+}
+
+// doubted takes the upstream's word on what is held and not listed: gone, it is an orphan; else it is one of those files that servers have without
+// showing them, and stays.
+func (w *walk) doubted(n *node, key cache.Key, t task, ans Answer, err error) error {
+	switch {
+	case errors.Is(err, cache.ErrNoListing): // a page in a directory's place says that it exists
+	case err != nil:
+		w.fails(n, fmt.Errorf("get %s: %w", key, err))
+	case ans.Outcome == Gone:
+		return w.orphan(key, t.dir, false)
+	case ans.Outcome == Stored:
+		w.fetched.Add(1)
+	}
+	return nil
+}
+
+// strangers deals with what is held in a directory and not listed.
+func (w *walk) strangers(n *node, held map[string]bool) error {
+	for name, folder := range held {
+		rel := n.rel + name
+		if !w.skips(rel) {
+			if err := w.stranger(n, name, false); err != nil {
+				return err
+			}
+		}
+		if folder && !w.skips(rel+"/") {
+			if err := w.stranger(n, name, true); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// stranger deals with one of them. What a walk brought was listed once, and is gone now. Anything else may never have been listed: it is asked for.
+func (w *walk) stranger(n *node, name string, dir bool) error {
+	key, err := n.key.Child(name, dir)
+	if err != nil {
+		return nil
+	}
+	was := false
+	if dir {
+		was = w.noted(key) != nil
+		if !was && !w.any(key) {
+			return nil // a document's folder, or an empty one
+		}
+	} else {
+		m, _, err := w.cfg.Store.Peek(key)
+		if err != nil {
+			return nil
+		}
+		was = m.Row != ""
+	}
+	switch {
+	case was:
+		return w.orphan(key, dir, false)
+	case w.dry:
+		w.would.Add(1)
+	default:
+		n.tasks = append(n.tasks, task{name: name, dir: dir, doubt: true, held: true})
+	}
+	return nil
+}
+
+// any says that something is held in a directory.
+func (w *walk) any(dir cache.Key) (any bool) {
+	if _, _, err := w.cfg.Store.Peek(dir); err == nil {
+		return true
+	}
+	err := w.cfg.Store.Names(dir, func(string, bool) bool {
+		any = true
+		return false
+	})
+	return any && err == nil
+}
+
+// finish notes what a directory holds now that all in it is done.
+func (w *walk) finish(n *node) {
+	since := w.cfg.Store.Changes(n.key)
+	own, files, bytes := w.sum(n)
+	w.mu.Lock()
+	n.files += files
+	n.bytes += bytes
+	own.held = own.held && !n.gap
+	n.gap = !own.held
+	own.files, own.bytes, own.dirs = n.files, n.bytes, n.subdirs
+	broken := n.broken
+	w.mu.Unlock()
+	if w.dry || broken {
+		return
+	}
+	if own.up = n.up; own.held && own.up != hex.EncodeToString(own.own[:]) {
+		own.up = "" // what is held is of before a change or of after it
+	}
+	if _, err := w.cfg.Store.Note(n.key, own.encode(), since); err != nil {
+		w.log.Warn("walk", "action", "note", "key", n.key.String(), "error", err)
+	}
+}
+
+// sum makes the digest of what a directory lists, as far as that is held, and counts its own files.
+func (w *walk) sum(n *node) (own note, files, bytes int64) {
+	var h listing.SubtreeHash
+	own = note{asOf: n.asOf, held: true}
+	for i := range n.list.Entries {
+		e := &n.list.Entries[i]
+		if e.Kind == listing.Other {
+			continue
+		}
+		if e.Kind == listing.Dir {
+			if _, ok := n.trail.Enter(e); ok && own.held {
+				own.held = w.sumDir(&h, n.key, e.Name)
+			}
+			continue
+		}
+		key, err := n.key.Child(e.Name, false)
+		if err != nil {
+			own.held = false
+			continue
+		}
+		m, adopted, err := w.cfg.Store.Peek(key)
+		if err != nil {
+			own.held = false
+			continue
+		}
+		files++
+		bytes += m.Size
+		own.held = own.held && !adopted
+		h.File(e.Name, m.Size, lastModified(m), m.ETag(), m.SHA256)
+	}
+	own.own = h.Sum()
+	return own, files, bytes
+}
+
+// sumDir adds a directory of which this walk has noted the digest; false when it has not.
+func (w *walk) sumDir(h *listing.SubtreeHash, dir cache.Key, name string) bool {
+	key, err := dir.Child(name, true)
+	if err != nil {
+		return false
+	}
+	child := w.noted(key)
+	if child == nil || !child.held || child.asOf.Before(w.began) {
+		return false
+	}
+	h.Dir(name, child.own)
+	return true
+}
+
+// lastModified is the time of that field; zero without one.
+func lastModified(m *cache.Meta) time.Time {
+	t, err := http.ParseTime(m.LastModified())
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}

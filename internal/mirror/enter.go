@@ -1,0 +1,250 @@
+package mirror
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"zcache/internal/cache"
+	"zcache/internal/listing"
+)
+
+// enter lists a directory, finds out what is to be done in it, and has that done. An error gives the walk up.
+func (w *walk) enter(n *node) error {
+	n.asOf = w.cfg.Now()
+	parent, key := n.parent, n.key
+	known := w.noted(key)
+	if !w.dry && known != nil && !known.asOf.Before(w.began) {
+		w.pass(parent, known) // done already, before the walk was interrupted
+		return nil
+	}
+	shown := key.String()
+	w.at.Store(&shown)
+	listed := w.listed(key)
+	since := w.cfg.Store.Changes(key)
+	a := Ask{Key: key}
+	if !w.cfg.AskAll {
+		a.Subtree = known.question()
+	}
+	ans, err := w.refresh(a, listed)
+	if w.ctx.Err() != nil {
+		return nil
+	}
+	if err == nil && ans.Outcome == Same && known != nil {
+		return w.unchanged(n, known, since)
+	}
+	if err == nil && ans.Outcome == Stored {
+		w.dirs.Add(1)
+		if err = w.open(n); err == nil {
+			return w.expand(n)
+		}
+	}
+	return w.absent(n, ans, err, listed)
+}
+
+// unchanged takes over what is known of a directory whose upstream says that nothing at or below it has changed.
+func (w *walk) unchanged(n *node, known *note, since uint64) error {
+	known.asOf = n.asOf
+	if !w.dry {
+		if _, err := w.cfg.Store.Note(n.key, known.encode(), since); err != nil {
+			w.log.Warn("walk", "action", "note", "key", n.key.String(), "error", err)
+		}
+	}
+	w.pass(n.parent, known)
+	return w.over()
+}
+
+// pass counts a directory that need not be entered.
+func (w *walk) pass(parent *node, known *note) {
+	w.dirs.Add(known.dirs + 1)
+	w.files.Add(known.files)
+	w.skipped.Add(known.files)
+	w.promised.Add(known.bytes)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	parent.files += known.files
+	parent.bytes += known.bytes
+	parent.subdirs += known.dirs + 1
+	parent.gap = parent.gap || !known.held
+	if parent.key.IsZero() {
+		w.root = result{files: known.files, dirs: known.dirs + 1, bytes: known.bytes}
+	}
+}
+
+// lacks says that something of a directory is not held, although nothing failed.
+func (w *walk) lacks(n *node) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n.gap = true
+}
+
+// fails says that something of a directory could not be had.
+func (w *walk) fails(n *node, err error) {
+	w.failure(err)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n.broken, n.gap = true, true
+}
+
+// absent deals with a directory that could not be listed. What is held of it stays, whatever the reason: only 404 and 410 are the upstream's word that it is gone.
+func (w *walk) absent(n *node, ans Answer, err error, listed bool) error {
+	if n.parent.key.IsZero() {
+		if err == nil {
+			err = fmt.Errorf("upstream answers %d (%s)", ans.Status, ans.Outcome)
+		}
+		return fmt.Errorf("walk %s: list %s: %w", w.sub.Name, n.key, err)
+	}
+	switch {
+	case err != nil && errors.Is(err, cache.ErrNoListing) && !listed:
+		w.unkept.Add(1) // a page of its own instead of a listing, as it was before
+		w.lacks(n.parent)
+	case err != nil:
+		w.log.Warn("walk", "action", "skip", "key", n.key.String(), "error", err)
+		w.fails(n.parent, fmt.Errorf("list %s: %w", n.key, err))
+	case ans.Outcome == Gone:
+		w.lacks(n.parent)
+		return w.orphan(n.key, true, true)
+	case ans.Outcome == Denied:
+		w.denied.Add(1)
+		w.lacks(n.parent)
+	case ans.Outcome == Same:
+		w.fails(n.parent, fmt.Errorf("list %s: upstream answers 304 to what it was not asked", n.key))
+	default:
+		w.unkept.Add(1)
+		w.lacks(n.parent)
+	}
+	return nil
+}
+
+// listed says that the listing of a directory is held.
+func (w *walk) listed(dir cache.Key) bool {
+	e, err := w.cfg.Store.Open(dir, w.cfg.Refresher.Listing())
+	if err != nil {
+		return false
+	}
+	defer e.Close()
+	return e.Meta.Listing
+}
+
+// open reads the listing that was just stored.
+func (w *walk) open(n *node) error {
+	e, err := w.cfg.Store.Open(n.key, w.cfg.Refresher.Listing())
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	if !e.Meta.Listing {
+		return cache.ErrNoListing
+	}
+	if n.list, err = w.cfg.Store.Listing(e); err != nil {
+		return err
+	}
+	n.url = e.Meta.Base
+	if n.url == "" {
+		n.url = e.Meta.URL
+	}
+	n.up = upstreamDigest(e.Meta.Header.Get("Zcache-Subtree"))
+	n.digest = listing.Digest(n.list)
+	return nil
+}
+
+// expand compares a directory's listing with what is held, row by row.
+func (w *walk) expand(n *node) error {
+	if n.cycle() {
+		w.log.Warn("walk", "action", "skip", "key", n.key.String(), "error", "it leads back to a directory above it")
+		w.unkept.Add(1)
+		w.lacks(n.parent)
+		return nil
+	}
+	held := map[string]bool{}
+	err := w.cfg.Store.Names(n.key, func(name string, dir bool) bool {
+		held[name] = dir
+		return true
+	})
+	if err != nil {
+		w.fails(n.parent, err)
+		return nil
+	}
+	for i := range n.list.Entries {
+		w.row(n, &n.list.Entries[i], held)
+	}
+	if err := w.over(); err != nil {
+		return err
+	}
+	if err := w.strangers(n, held); err != nil {
+		return err
+	}
+	w.push(n)
+	return nil
+}
+
+// row finds out what is to be done about one row of a listing.
+func (w *walk) row(n *node, e *listing.Entry, held map[string]bool) {
+	folder, here := held[e.Name]
+	if e.Kind != listing.Dir || folder {
+		delete(held, e.Name) // a file where the listing has a directory stays in: it is an orphan
+	}
+	rel := n.rel + e.Name
+	if e.Kind == listing.Dir {
+		switch {
+		case w.skips(rel + "/"):
+			delete(held, e.Name)
+			n.gap = true
+		default:
+			// A link to where the walk has been is not entered, and who owns the tree leaves it out of its digest too.
+			if trail, ok := n.trail.Enter(e); ok {
+				n.later(isIndex(e.Name, true), task{name: e.Name, dir: true, trail: trail})
+			} else {
+				w.unkept.Add(1)
+			}
+		}
+		return
+	}
+	if e.Kind == listing.Other {
+		return
+	}
+	w.files.Add(1)
+	key, err := n.key.Child(e.Name, false)
+	if err != nil || w.skips(rel) || w.sub.MaxFile > 0 && e.Size > w.sub.MaxFile {
+		w.unkept.Add(1)
+		n.gap = true
+		return
+	}
+	if e.Size > 0 {
+		w.promised.Add(e.Size)
+	}
+	t := task{name: e.Name, row: rowOf(e), loose: e.Kind == listing.Unknown}
+	if here || !plain(e.Name) {
+		m, adopted, err := w.cfg.Store.Peek(key)
+		if t.held = err == nil; t.held && !w.cfg.AskAll && current(e, m, adopted) {
+			w.skipped.Add(1)
+			return
+		}
+	}
+	if w.dry {
+		w.would.Add(1)
+		return
+	}
+	n.later(isIndex(e.Name, false), t)
+}
+
+// plain says that a file of this name lies under this name, so that Names tells of it.
+func plain(name string) bool {
+	return len(name) <= 200 && !strings.HasPrefix(name, ".zcache") && name != "__content"
+}
+
+// later appends a task, of an index for when all else of the directory is here.
+func (n *node) later(late bool, t task) {
+	switch {
+	case t.dir && late:
+		n.lateDirs = append(n.lateDirs, t)
+	case t.dir:
+		n.dirs = append(n.dirs, t)
+	case late:
+		n.lateTasks = append(n.lateTasks, t)
+	default:
+		n.tasks = append(n.tasks, t)
+	}
+}
+
+func (w *walk) skips(rel string) bool { return w.sub.Skip != nil && w.sub.Skip(rel) }

@@ -1,0 +1,102 @@
+package mirror
+
+import (
+	"crypto/sha256"
+	"time"
+
+	"zcache/internal/cache"
+	"zcache/internal/listing"
+)
+
+// A task is one thing to be done in a directory.
+type task struct {
+	name  string
+	dir   bool
+	doubt bool          // no listing names it, and it is asked for before it is taken for an orphan
+	held  bool          // something is held of it
+	row   string        // what the listing says of a file
+	loose bool          // the listing does not say whether it is a directory
+	trail listing.Trail // of a directory: the way to it
+}
+
+// A node is a directory that a walk is in. Its lists are guarded by the walk's lock once it was pushed; its verdicts are too.
+type node struct {
+	parent *node
+	key    cache.Key
+	rel    string // its path below the subtree's root, unescaped; "" or ending in a slash
+	depth  int
+	trail  listing.Trail
+	list   *listing.Listing
+	digest [sha256.Size]byte // of the listing
+	url    string            // where the listing came from, after redirects
+	asOf   time.Time
+	up     string // the upstream's digest for all below
+
+	files, bytes, subdirs int64 // at and below it, as far as they are finished
+
+	tasks, dirs         []task // of now
+	lateTasks, lateDirs []task // when those are done
+	open                int    // tasks in hand and directories not finished
+	// broken says that something at or below it could not be had, gap that something is not held although nothing failed.
+	broken, gap bool
+}
+
+// take hands out a task: files first, so that what a directory holds is not kept in memory for longer than need be. The walk's lock is held.
+func (n *node) take(mayEnter bool) (t task, ok bool) {
+	if len(n.tasks) > 0 {
+		t, n.tasks = n.tasks[0], n.tasks[1:]
+		return t, true
+	}
+	if len(n.dirs) > 0 && mayEnter {
+		t, n.dirs = n.dirs[0], n.dirs[1:]
+		return t, true
+	}
+	return t, false
+}
+
+// more says that there is something left to do, the late part once all else is done. The walk's lock is held, and nothing is in hand.
+func (n *node) more() bool {
+	if len(n.tasks)+len(n.dirs) == 0 {
+		n.tasks, n.dirs, n.lateTasks, n.lateDirs = n.lateTasks, n.lateDirs, nil, nil
+	}
+	return len(n.tasks)+len(n.dirs) > 0
+}
+
+func (n *node) waiting() int {
+	return len(n.tasks) + len(n.dirs) + len(n.lateTasks) + len(n.lateDirs)
+}
+
+// add takes over what a finished directory found. The walk's lock is held.
+func (n *node) add(child *node) {
+	n.files += child.files
+	n.bytes += child.bytes
+	n.subdirs += child.subdirs + 1
+	n.broken = n.broken || child.broken
+	n.gap = n.gap || child.gap
+}
+
+// cycle says that a directory was reached by itself: it came from where one above it came from, or shows for the fourth time on one path the same files and
+// directories of the same times.
+func (n *node) cycle() bool {
+	same := 0
+	for up := n.parent; up != nil && !up.key.IsZero(); up = up.parent {
+		if up.url == n.url {
+			return true
+		}
+		if up.digest == n.digest {
+			same++
+		}
+	}
+	if same < 3 {
+		return false
+	}
+	files, dirs := 0, 0
+	for i := range n.list.Entries {
+		if n.list.Entries[i].Kind == listing.Dir {
+			dirs++
+		} else {
+			files++
+		}
+	}
+	return files > 0 && dirs > 0
+}

@@ -1,0 +1,140 @@
+package mirror
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"zcache/internal/cache"
+)
+
+// noteVersion is that of a note's text.
+const noteVersion = 1
+
+// A note is what a walk left with a directory: as of when all below it is current, and what that is.
+type note struct {
+	asOf time.Time // when its listing was asked for
+	// own is the Merkle digest of all that is listed at and below the directory; held says that all of it is held, so that own is known.
+	own  [32]byte
+	held bool
+	// up is the digest that the upstream gave for the same; "" when it gave none, or when something below could not be had.
+	up                 string
+	dirs, files, bytes int64
+}
+
+var errNote = errors.New("malformed note")
+
+func (n *note) encode() []byte {
+	b := fmt.Appendf(nil, "zcache-walk %d\nasof %d.%09d\n", noteVersion, n.asOf.Unix(), n.asOf.Nanosecond())
+	if n.held {
+		b = fmt.Appendf(b, "own %x\n", n.own)
+	}
+	if n.up != "" && len(n.up) <= 256 && !strings.ContainsAny(n.up, "\r\n") {
+		b = fmt.Appendf(b, "up %s\n", n.up)
+	}
+	return fmt.Appendf(b, "dirs %d\nfiles %d\nbytes %d\n", n.dirs, n.files, n.bytes)
+}
+
+func decodeNote(data []byte) (*note, error) {
+	head, rest, _ := strings.Cut(string(data), "\n")
+	if version, ok := strings.CutPrefix(head, "zcache-walk "); !ok || version != strconv.Itoa(noteVersion) {
+		return nil, errNote
+	}
+	n := &note{}
+	for line := range strings.Lines(rest) {
+		mark, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		var err error
+		switch mark {
+		case "asof":
+			sec, frac, _ := strings.Cut(value, ".")
+			var s, ns int64
+			if s, err = strconv.ParseInt(sec, 10, 64); err == nil {
+				ns, err = strconv.ParseInt(frac, 10, 64)
+			}
+			n.asOf = time.Unix(s, ns)
+		case "own":
+			if len(value) != 2*len(n.own) {
+				return nil, errNote
+			}
+			_, err = hex.Decode(n.own[:], []byte(value))
+			n.held = true
+		case "up":
+			n.up = value
+		case "dirs":
+			n.dirs, err = strconv.ParseInt(value, 10, 64)
+		case "files":
+			n.files, err = strconv.ParseInt(value, 10, 64)
+		case "bytes":
+			n.bytes, err = strconv.ParseInt(value, 10, 64)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w: %s: %w", errNote, mark, err)
+		}
+	}
+	if n.asOf.IsZero() {
+		return nil, errNote
+	}
+	return n, nil
+}
+
+// noted reads a directory's note; nil when there is none that could be read.
+func (s *Scheduler) noted(dir cache.Key) *note {
+	data, err := s.cfg.Store.Noted(dir)
+	if err != nil || data == nil {
+		return nil
+	}
+	n, err := decodeNote(data)
+	if err != nil {
+		s.log.Debug("note is of no use", "key", dir.String(), "error", err)
+		return nil
+	}
+	return n
+}
+
+// Digest returns the Merkle digest of all that is held at and below a directory, and as of when a walk found it to be all that the upstream has; not
+// ok when nobody can say that.
+func (s *Scheduler) Digest(dir cache.Key) (digest string, asOf time.Time, ok bool) {
+	n := s.noted(dir)
+	if n == nil || !n.held {
+		return "", time.Time{}, false
+	}
+	return hex.EncodeToString(n.own[:]), n.asOf, true
+}
+
+// AsOf returns when a walk last found all at and below a directory to be current, unless something there has changed since.
+func (s *Scheduler) AsOf(dir cache.Key) (time.Time, bool) {
+	n := s.noted(dir)
+	if n == nil {
+		return time.Time{}, false
+	}
+	return n.asOf, true
+}
+
+// question is the digest that an upstream may answer "nothing changed" to; "" when none would mean that.
+func (n *note) question() string {
+	switch {
+	case n == nil:
+		return ""
+	case n.held:
+		return hex.EncodeToString(n.own[:])
+	}
+	return n.up
+}
+
+// upstreamDigest reads the digest of a Zcache-Subtree field that is for all of the subtree; "" when there is none.
+func upstreamDigest(field string) string {
+	digest, params, _ := strings.Cut(field, ";")
+	digest = strings.TrimSpace(digest)
+	if len(digest) < 3 || digest[0] != '"' || digest[len(digest)-1] != '"' {
+		return ""
+	}
+	for p := range strings.SplitSeq(params, ";") {
+		if p = strings.TrimSpace(p); p == "complete=?1" || p == "complete" {
+			return digest[1 : len(digest)-1]
+		}
+	}
+	return ""
+}

@@ -1,0 +1,75 @@
+package mirror
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"zcache/internal/cache"
+	"zcache/internal/listing"
+)
+
+// rowOf is what a listing says of a file, as text that is the same whenever it says the same: "f 1024 1714557600/60" has an exact size and a time in
+// an unknown zone that is exact to a minute. A rounded size begins with "~", a time in a known zone ends in "z".
+func rowOf(e *listing.Entry) string {
+	b := make([]byte, 0, 48)
+	b = append(b, "ufdo"[e.Kind], ' ')
+	switch {
+	case e.Size < 0:
+		b = append(b, '-')
+	case !e.SizeExact:
+		b = append(b, '~')
+		fallthrough
+	default:
+		b = strconv.AppendInt(b, e.Size, 10)
+	}
+	b = append(b, ' ')
+	if e.ModTime.IsZero() {
+		return string(append(b, '-'))
+	}
+	b = strconv.AppendInt(b, e.ModTime.Unix(), 10)
+	if ns := e.ModTime.Nanosecond(); ns != 0 {
+		b = append(b, '.')
+		b = strconv.AppendInt(b, int64(ns), 10)
+	}
+	b = append(b, '/')
+	b = strconv.AppendFloat(b, e.Step.Seconds(), 'f', -1, 64)
+	if e.ZoneKnown {
+		b = append(b, 'z')
+	}
+	return string(b)
+}
+
+// current says that a held entry is, without any doubt, the file that a row tells of, so that nobody need ask. A row can tell nothing of a change that
+// came within the step of its time after the entry was last confirmed: an entry counts only when it was confirmed two steps after its Last-Modified.
+//
+// A row with an exact size and an exact time in a known zone is held against the entry itself. One that is rounded, or in local time, says only that
+// nothing has changed since an earlier walk saw the same row and asked. One without time says nothing.
+func current(e *listing.Entry, m *cache.Meta, adopted bool) bool {
+	if adopted || m.Status != http.StatusOK || m.Provisional || e.ModTime.IsZero() || e.Step <= 0 {
+		return false
+	}
+	step := max(e.Step, time.Second)
+	modified, known := m.ModTime, m.LastModified() != ""
+	if !known {
+		if !e.ZoneKnown {
+			return false
+		}
+		modified = e.ModTime
+	}
+	if confirmed(m).Sub(modified) < 2*step {
+		return false
+	}
+	if known && e.SizeExact && e.ZoneKnown && step <= time.Minute && e.Agrees(m.Size, m.ModTime, 0) {
+		return true
+	}
+	return m.Row != "" && m.Row == rowOf(e)
+}
+
+// confirmed is when the origin last stood by an entry, on the origin's own clock where it tells: ours may be ahead of the one that Last-Modified is by.
+func confirmed(m *cache.Meta) time.Time {
+	if date, err := http.ParseTime(m.Header.Get("Date")); err == nil && date.Before(m.Received) {
+		return date
+	}
+	return m.Received
+}
