@@ -62,6 +62,9 @@ func printHubs(w io.Writer, cfg config.Config, intercepted []string) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
+	if err := printMirror(w, cfg); err != nil {
+		return err
+	}
 	if !cfg.Proxy {
 		_, err := fmt.Fprintln(w, "forward proxy: off")
 		return err
@@ -71,6 +74,26 @@ func printHubs(w io.Writer, cfg config.Config, intercepted []string) error {
 	if err == nil && len(intercepted) > 0 {
 		_, err = fmt.Fprintf(w, "https is looked into for: %s\n", strings.Join(intercepted, ", "))
 	}
+	return err
+}
+
+// printMirror tells what is kept current, and what was asked in vain.
+func printMirror(w io.Writer, cfg config.Config) error {
+	if cfg.Mode != config.ModeMirror {
+		if len(cfg.Mirror.Idle) == 0 {
+			return nil
+		}
+		_, err := fmt.Fprintf(w, "does nothing in mode %s: %s\n", cfg.Mode, strings.Join(cfg.Mirror.Idle, ", "))
+		return err
+	}
+	names := make([]string, 0, len(cfg.Mirror.Subtrees))
+	for _, s := range cfg.Mirror.Subtrees {
+		names = append(names, s.Name)
+	}
+	if len(names) == 0 {
+		names = []string{"nothing; name a directory with --mirror-subtree"}
+	}
+	_, err := fmt.Fprintf(w, "mirrored when used, at most every %s: %s\n", cfg.Mirror.MinInterval, strings.Join(names, ", "))
 	return err
 }
 
@@ -96,6 +119,10 @@ func effective(cfg config.Config, intercepted []string) any {
 	for i := range cfg.Hubs {
 		policies[i] = cfg.Hubs[i].Policy()
 	}
+	var subtrees []mirrored
+	for _, s := range cfg.Mirror.Subtrees {
+		subtrees = append(subtrees, mirrored(s))
+	}
 	return struct {
 		OK     bool            `json:"ok"`
 		Config string          `json:"config,omitempty"`
@@ -106,8 +133,18 @@ func effective(cfg config.Config, intercepted []string) any {
 		Client []string        `json:"proxy_allow_client,omitempty"`
 		Host   []string        `json:"proxy_allow_host,omitempty"`
 		CA     []string        `json:"intercept,omitempty"` // hosts whose https is looked into
+		Mirror []mirrored      `json:"mirror,omitempty"`
+		Trash  string          `json:"trash_ttl"`
 		Hubs   []config.Policy `json:"hubs"`
-	}{true, cfg.File, cfg.Listen, cfg.Root, cfg.Mode, cfg.Proxy, prefixTexts(cfg.ProxyAllowClient), cfg.ProxyAllowHost, intercepted, policies}
+	}{true, cfg.File, cfg.Listen, cfg.Root, cfg.Mode, cfg.Proxy, prefixTexts(cfg.ProxyAllowClient), cfg.ProxyAllowHost, intercepted,
+		subtrees, cfg.TrashTTL.String(), policies}
+}
+
+// A mirrored is a subtree in JSON.
+type mirrored struct {
+	Name string `json:"name"`
+	Hub  string `json:"hub"`
+	Path string `json:"path"`
 }
 
 func printJSON(w io.Writer, v any) error {

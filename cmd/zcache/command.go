@@ -32,7 +32,9 @@ func (a *app) commands() *ffcli.Command {
 		a.checkConfigVerb(flags),
 		a.explainVerb(flags),
 		a.warmVerb(flags),
+		a.walkVerb(flags),
 		a.purgeVerb(flags),
+		a.trashVerb(flags),
 		a.caVerb(),
 		a.demoVerb(),
 		a.versionVerb(),
@@ -55,7 +57,7 @@ func newFlagSet(name string) *flag.FlagSet {
 }
 
 // laterVerbs are those that the contract names and this version does not have.
-var laterVerbs = []string{"walk", "ls", "verify", "put", "token", "ca", "import", "export", "apply", "completion"}
+var laterVerbs = []string{"ls", "verify", "put", "token", "import", "export", "apply", "completion"}
 
 func unknownVerb(root *ffcli.Command, verb string) error {
 	if slices.Contains(laterVerbs, strings.ToLower(verb)) {

@@ -4,15 +4,19 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"zcache/internal/auth"
 	"zcache/internal/cache"
@@ -21,6 +25,7 @@ import (
 	"zcache/internal/fill"
 	"zcache/internal/freshness"
 	"zcache/internal/listing"
+	"zcache/internal/mirror"
 	"zcache/internal/origin"
 	"zcache/internal/proxy"
 	"zcache/internal/web"
@@ -32,7 +37,9 @@ type instance struct {
 	log      *slog.Logger
 	registry *registry
 	current  atomic.Pointer[settings]
-	tree     *cache.Tree // nil when nothing is stored
+	tree     *cache.Tree       // nil when nothing is stored
+	root     *durable.Root     // of the tree, for the mirror's own files
+	mirror   *mirror.Scheduler // nil when nothing is stored
 	filler   *fill.Filler
 	gateway  *proxy.Gateway
 	inside   *proxy.Interceptor // of tunnels
@@ -67,46 +74,76 @@ func newInstance(cfg config.Config, log *slog.Logger, listening []net.Addr, relo
 		return nil, err
 	}
 	in.current.Store(s)
+	if err := in.openStore(cfg); err != nil {
+		s.origin.Close()
+		return nil, err
+	}
+	in.openFaces(cfg, reload)
+	in.noteMirror(cfg)
+	return in, nil
+}
+
+// openStore opens what is kept, and what fills it and keeps it current.
+func (in *instance) openStore(cfg config.Config) error {
 	var store cache.Store
 	if cfg.Mode != config.ModeProxy {
-		in.tree, err = cache.OpenTree(cache.Config{
-			Dir: cfg.Root, NoInit: cfg.NoInit, Full: cfg.Durability == config.DurabilityFull, MaxSize: cfg.CacheMaxSize,
-			High: int(cfg.DiskHigh*100 + 0.5), Low: int(cfg.DiskLow*100 + 0.5), Logger: log, Registerer: in.registry,
-		})
-		if err != nil {
-			s.origin.Close()
-			return nil, config.Problems{{Setting: "root", Reason: err.Error()}}
+		if err := in.openTree(cfg); err != nil {
+			return err
 		}
 		store = in.tree
 	}
-	in.noteUpstreams(s)
+	in.noteUpstreams(in.current.Load())
 	in.filler = fill.New(fill.Config{
 		Store: store, Origin: roundTripper(func() http.RoundTripper { return in.current.Load().origin }),
-		Policy: in.policy, KeyOf: in.keyOf, Upstream: in.upstream, Skip: origin.WithSkipOpen, Avoid: origin.WithAvoid, Logger: log, Registerer: in.registry,
+		Policy: in.policy, KeyOf: in.keyOf, Upstream: in.upstream, Skip: origin.WithSkipOpen, Avoid: origin.WithAvoid, Background: origin.WithBackground,
+		Logger: in.log, Registerer: in.registry,
 	})
+	if in.tree == nil {
+		return nil
+	}
+	err := in.openMirror(cfg)
+	if err != nil {
+		in.filler.Close()
+		in.tree.Close()
+	}
+	return err
+}
+
+// openFaces wires what answers clients and operators.
+func (in *instance) openFaces(cfg config.Config, reload func() error) {
 	guard := auth.NewGuard(cfg.TrustedProxy)
 	wc := web.Config{
 		Filler: in.filler, Guard: guard, KeyOf: in.keyOf,
 		Resolve: func(raw, host string) (cache.Key, error) { return in.gateway.Resolve(raw, host) },
 		MayAsk:  func(r *http.Request, key cache.Key) error { return in.gateway.MayAsk(r, key) },
 		Hubs:    in.hubInfo, Upstreams: func() any { return in.current.Load().origin.Status() }, UpstreamURL: in.upstream,
-		Reload: reload, Version: thisBuild(), Mode: cfg.Mode, Offline: cfg.Offline, Gatherer: in.registry, Logger: log,
+		Reload: reload, Version: thisBuild(), Mode: cfg.Mode, Offline: cfg.Offline, Gatherer: in.registry, Logger: in.log,
 	}
 	wc.Public, wc.Forwarding = cfg.PublicURL, in.forwarding
 	if in.tree != nil {
-		wc.Store, wc.Listing = in.tree, in.listing
+		wc.Store, wc.Listing, wc.Mirror, wc.Trash = in.tree, in.listing, in.mirror, in.tree
 	}
 	in.web = web.NewServer(wc)
 	pc := proxy.Config{
 		Hubs: gatewayHubs(cfg), Public: cfg.PublicURL, Filler: in.filler, Guard: guard, Operations: in.web, Front: in.web.Front(),
-		KeyOf: in.keyOf, ID: in.id, Logger: log, Registerer: in.registry, Browse: in.web.Browse, BrowsePolicy: web.BrowsePolicy(),
+		KeyOf: in.keyOf, ID: in.id, Logger: in.log, Registerer: in.registry, Browse: in.web.Browse, BrowsePolicy: web.BrowsePolicy(),
 		Forward: in.forward(cfg), Intercept: in.inside,
 	}
 	if in.tree != nil {
-		pc.Listings = in.tree
+		pc.Listings, pc.Touch, pc.Subtree, pc.AsOf = in.tree, in.mirror.Touch, in.mirror.Digest, in.mirror.AsOf
 	}
 	in.gateway = proxy.NewGateway(pc)
-	return in, nil
+}
+
+func (in *instance) openTree(cfg config.Config) (err error) {
+	in.tree, err = cache.OpenTree(cache.Config{
+		Dir: cfg.Root, NoInit: cfg.NoInit, Full: cfg.Durability == config.DurabilityFull, MaxSize: cfg.CacheMaxSize,
+		High: int(cfg.DiskHigh*100 + 0.5), Low: int(cfg.DiskLow*100 + 0.5), TrashTTL: trashTTL(cfg.TrashTTL), Logger: in.log, Registerer: in.registry,
+	})
+	if err != nil {
+		return config.Problems{{Setting: "root", Reason: err.Error()}}
+	}
+	return nil
 }
 
 // run does what has to be done behind until ctx ends.
@@ -115,10 +152,20 @@ func (in *instance) run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	if err := in.tree.Run(ctx); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("keep the root: %w", err)
-	}
-	return nil
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := in.tree.Run(ctx); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("keep the root: %w", err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		if err := in.mirror.Run(ctx); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("walk: %w", err)
+		}
+		return nil
+	})
+	return g.Wait()
 }
 
 // close ends what an instance has under way: fills are suspended, to be taken up at the next start.
@@ -128,6 +175,7 @@ func (in *instance) close() {
 	in.filler.Close()
 	in.current.Load().origin.Close()
 	if in.tree != nil {
+		in.root.Close()
 		in.tree.Close()
 	}
 }
@@ -165,20 +213,23 @@ func (in *instance) apply(cfg config.Config) error {
 		return err
 	}
 	o := old.cfg
-	for name, changed := range map[string]bool{
+	fixed := mirrorChanged(o, cfg)
+	maps.Copy(fixed, map[string]bool{
 		"listen": fmt.Sprint(o.Listen) != fmt.Sprint(cfg.Listen), "admin-listen": o.AdminListen != cfg.AdminListen, "root": o.Root != cfg.Root,
 		"mode": o.Mode != cfg.Mode, "durability": o.Durability != cfg.Durability, "cache-max-size": o.CacheMaxSize != cfg.CacheMaxSize,
 		"disk-high": o.DiskHigh != cfg.DiskHigh, "disk-low": o.DiskLow != cfg.DiskLow, "offline": o.Offline != cfg.Offline,
 		"trusted-proxy": fmt.Sprint(o.TrustedProxy) != fmt.Sprint(cfg.TrustedProxy), "public-url": fmt.Sprint(o.PublicURL) != fmt.Sprint(cfg.PublicURL),
 		"log-level": o.LogLevel != cfg.LogLevel, "log-format": o.LogFormat != cfg.LogFormat,
-	} {
-		if changed {
+	})
+	for _, name := range slices.Sorted(maps.Keys(fixed)) {
+		if fixed[name] {
 			in.log.Warn("this setting takes effect at the next start", "setting", name)
 		}
 	}
-	s.cfg.Offline = o.Offline
+	s.cfg.Offline, s.cfg.Mode = o.Offline, o.Mode
 	in.current.Store(s)
 	in.gateway.SetHubs(gatewayHubs(cfg))
+	in.applyMirror(o.Mode, cfg)
 	in.gateway.SetForward(in.forward(cfg))
 	in.inside.SetAuthority(ca)
 	in.noteUpstreams(s)

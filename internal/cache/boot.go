@@ -189,7 +189,20 @@ func (t *Tree) removeIf(p place, match func(identity) bool) bool {
 	t.names.Lock()
 	defer t.names.Unlock()
 	st, err := t.root.Lstat(string(p))
-	if err != nil || !regular(&st) || !match(identityOf(&st)) || !t.removeFile(p) {
+	if err != nil || !regular(&st) || !match(identityOf(&st)) {
+		return false
+	}
+	if p[0] == '.' {
+		k, _ := t.keyOf(p)
+		if folder, ok := notable(k, p); ok {
+			if err := t.unnote(folder); err != nil {
+				t.Logger.Warn("cannot remove", "place", string(p), "err", err)
+				return false
+			}
+			defer t.counted(folder)
+		}
+	}
+	if !t.removeFile(p) {
 		return false
 	}
 	t.forget(p)

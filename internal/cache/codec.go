@@ -50,6 +50,9 @@ func encode(m *Meta, key Key) ([]byte, error) {
 	if m.Looked != 0 {
 		b = fmt.Appendf(b, "looked %d\n", m.Looked)
 	}
+	if m.Row != "" {
+		b = fmt.Appendf(b, "row %s\n", oneLine(m.Row))
+	}
 	if !key.IsZero() {
 		b = fmt.Appendf(b, "key %s %s\n", key.hub, keyed(key))
 	}
@@ -66,7 +69,7 @@ func encode(m *Meta, key Key) ([]byte, error) {
 	return appendFields(b, "h", m.Header)
 }
 
-// oneLine keeps a URL, which should have no control bytes, from writing lines of its own.
+// oneLine keeps a URL or a row, which should have no line breaks, from writing lines of its own.
 func oneLine(s string) string {
 	return strings.NewReplacer("\n", "%0A", "\r", "%0D").Replace(s)
 }
@@ -167,6 +170,8 @@ func (r *record) line(line string) (err error) {
 		m.Listing = true
 	case "looked":
 		m.Looked, err = strconv.Atoi(value)
+	case "row":
+		m.Row = value
 	case "provisional":
 		m.Provisional = true
 	case "vary":

@@ -12,7 +12,7 @@ import (
 func TestRecordIsReadableText(t *testing.T) {
 	m := &Meta{
 		Status: 200, Asked: time.Unix(1700000000, 5), Received: time.Unix(1700000001, 0), Size: 3, SHA256: [32]byte{0xab},
-		ModTime: time.Unix(-5, 250), URL: "https://origin.example/a", Limit: time.Hour, Provisional: true,
+		ModTime: time.Unix(-5, 250), URL: "https://origin.example/a", Limit: time.Hour, Provisional: true, Row: "f 3 2025-01-01 exact",
 		Vary: http.Header{"Accept": {"x"}, "X-None": nil}, Header: http.Header{"X": {"b", "a"}},
 	}
 	got, err := encode(m, key(t, "/a?b"))
@@ -27,6 +27,7 @@ size 3
 sha256 ab00000000000000000000000000000000000000000000000000000000000000
 mtime -5.000000250
 url https://origin.example/a
+row f 3 2025-01-01 exact
 key hub /a?b
 limit 1h0m0s
 provisional
@@ -49,6 +50,38 @@ func TestRecordRefusesLineBreaks(t *testing.T) {
 		if b, err := encode(&Meta{Status: 200, Header: h}, Key{}); !errors.Is(err, errMeta) {
 			t.Errorf("encode of %q = %q, %v, want errMeta", h, b, err)
 		}
+	}
+}
+
+func TestARowIsOneLine(t *testing.T) {
+	b, err := encode(&Meta{Status: 200, Row: "a\nstatus 500"}, Key{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := decodeRecord(b); err != nil || r.meta.Status != 200 || r.meta.Row != "a%0Astatus 500" {
+		t.Errorf("decode of a row with a line break gives status %d, row %q, %v", r.meta.Status, r.meta.Row, err)
+	}
+}
+
+func TestARowStaysWithItsEntry(t *testing.T) {
+	tree := open(t, Config{})
+	put(t, tree, "/a", "x")
+	row := func() string {
+		m, _, err := tree.Peek(key(t, "/a"))
+		must(t, err)
+		return m.Row
+	}
+	freshen(t, tree, "/a", func(m *Meta) { m.Row = "f 1 noon" })
+	if got := row(); got != "f 1 noon" {
+		t.Errorf("Row after a Freshen that gave one = %q", got)
+	}
+	freshen(t, tree, "/a", func(m *Meta) { m.Asked = m.Asked.Add(time.Second) })
+	if got := row(); got != "f 1 noon" {
+		t.Errorf("Row after a Freshen of the same Meta = %q, want it kept", got)
+	}
+	put(t, tree, "/a", "y")
+	if got := row(); got != "" {
+		t.Errorf("Row of a new body = %q, want none", got)
 	}
 }
 

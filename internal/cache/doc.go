@@ -6,5 +6,8 @@
 // that publishes both: whoever opens an entry sees an old one or a new one, whole. A body without the attribute is an
 // adopted entry, known by its mtime and size alone.
 //
+// A directory may have a note, which says of all below it what a walk found, and is gone as soon as anything there changes. What is retired rather than
+// removed lies in the trash for a while and can be restored.
+//
 // This package stores what it is given. How long a response stays fresh is judged by package freshness.
 package cache

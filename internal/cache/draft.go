@@ -312,7 +312,7 @@ func (d *draft) publish(meta *Meta) (*handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, anew, err := t.publish(d.key, &m, place(draftsDir+"/"+d.name))
+	p, anew, err := t.publish(d.key, &m, place(draftsDir+"/"+d.name), t.repeats(d.key, &m, list))
 	if err != nil {
 		mine.Close()
 		return nil, err

@@ -117,6 +117,10 @@ func (t *Tree) Recognise(e *Entry) (bool, error) {
 	if err != nil || st.Ino != h.id.ino {
 		return false, nil // replaced meanwhile: the next look is at that
 	}
+	if err := t.unnote(at.dir()); err != nil {
+		return false, fmt.Errorf("recognise %s: %w", e.Key, because(err))
+	}
+	defer t.counted(at.dir())
 	if err := t.root.Rename(string(h.at), string(at)); err != nil {
 		return false, fmt.Errorf("recognise %s: %w", e.Key, because(err))
 	}
@@ -275,7 +279,8 @@ func (t *Tree) Names(dir Key, yield func(name string, dir bool) bool) error {
 		return nil
 	}
 	err := t.root.ReadDir(string(p.dir()), func(name string, kind byte) bool {
-		if !plainName(name) || kind != durable.Regular && kind != durable.Folder {
+		// A backslash may make a dot segment of what is none to us.
+		if !plainName(name) || kind != durable.Regular && kind != durable.Folder || strings.IndexByte(name, '\\') >= 0 && dotted(encodeSegment(name)) {
 			return true
 		}
 		return yield(name, kind == durable.Folder)

@@ -23,6 +23,9 @@ type Meta struct {
 	Listing bool
 	// Looked says with which eyes a directory's document was looked at and found to be no listing; 0 never.
 	Looked int
+	// Row is how the row of the directory's listing read when a walk last fetched or confirmed this entry; "" when none did. It means something to the
+	// walker alone.
+	Row string
 	// Vary holds the request fields that selected this response: the names in its Vary field, canonical, with the values the
 	// request had. Empty when the response does not vary.
 	Vary http.Header

@@ -22,8 +22,11 @@ func (t *Tree) register() error {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, f)
 	}
 	for _, c := range []prometheus.Collector{
-		gauge("zcache_cache_bytes", "Bytes that stored responses, and drafts that wait to be resumed, take on disk.", func() float64 {
+		gauge("zcache_cache_bytes", "Bytes that stored responses, drafts that wait to be resumed and the trash take on disk.", func() float64 {
 			return float64(t.taken())
+		}),
+		gauge("zcache_trash_bytes", "Bytes that retired responses take on disk until they are restored or removed.", func() float64 {
+			return float64(t.trash.bytes.Load())
 		}),
 		gauge("zcache_cache_entries", "Stored responses.", func() float64 { return float64(t.usage.entries.Load()) }),
 		gauge("zcache_cache_free_bytes", "Bytes that may be stored before the store refuses more.", func() float64 {

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
+
+	"golang.org/x/sys/unix"
 
 	"zcache/internal/durable"
 )
@@ -205,8 +208,14 @@ func (t *Tree) Freshen(entry *Entry, meta *Meta) error {
 	if err != nil {
 		return fmt.Errorf("freshen %s: %w", entry.Key, err)
 	}
-	if st.Ino != h.id.ino || st.Size != h.id.size || st.Mtim != h.id.mtime {
+	if !h.id.sameBody(&st) {
 		return nil // replaced meanwhile
+	}
+	if folder, ok := notable(entry.Key, h.at); ok && t.alters(f, &st, h, &m) {
+		if err := t.unnote(folder); err != nil {
+			return fmt.Errorf("freshen %s: %w", entry.Key, because(err))
+		}
+		defer t.counted(folder)
 	}
 	old, err := t.overflowOf(f)
 	if err != nil {
@@ -222,4 +231,20 @@ func (t *Tree) Freshen(entry *Entry, meta *Meta) error {
 		t.removeOverflow(old)
 	}
 	return nil
+}
+
+// alters says whether m, about to become the Meta of f, tells of another state than what f has: by its validators, or because it is known for a listing now.
+func (t *Tree) alters(f *os.File, st *unix.Stat_t, h *handle, m *Meta) bool {
+	old := h.meta
+	if h.adopted {
+		return true
+	}
+	if identityOf(st) != h.id { // freshened or used since it was opened
+		r, err := t.record(f)
+		if err != nil {
+			return true
+		}
+		old = r.meta
+	}
+	return old.ETag() != m.ETag() || old.LastModified() != m.LastModified() || m.Listing && !old.Listing
 }

@@ -95,20 +95,31 @@ func (t *Tree) reapOverflows(ctx context.Context) error {
 		return nil
 	}
 	now := t.Now()
+	t.trash.mu.Lock() // nothing goes between the tree and the trash while both are looked through
+	defer t.trash.mu.Unlock()
 	// Drafts first: when one of them is published meanwhile it gets a new overflow file, too young to be looked at.
-	drafts := map[string]bool{}
+	used := map[string]bool{}
 	err := t.eachName(draftsDir, func(name string) error {
 		of, err := t.overflowAt(place(draftsDir + "/" + name))
-		drafts[of] = true
+		used[of] = true
 		return err
 	})
 	if err != nil {
 		return err
 	}
+	werr := t.walk(ctx, orphansDir, func(p place, _ *unix.Stat_t) bool {
+		var of string
+		of, err = t.overflowAt(p)
+		used[of] = true
+		return err == nil
+	})
+	if err = errors.Join(err, werr); err != nil {
+		return err
+	}
 	return t.walk(ctx, overflowDir, func(p place, st *unix.Stat_t) bool {
 		name := strings.TrimPrefix(string(p), overflowDir+"/")
 		half := strings.HasPrefix(p.base(), durable.TempPrefix)
-		if now.Sub(time.Unix(st.Ctim.Sec, st.Ctim.Nsec)) < tempAge || !half && !overflowName(name) || drafts[name] {
+		if now.Sub(time.Unix(st.Ctim.Sec, st.Ctim.Nsec)) < tempAge || !half && !overflowName(name) || used[name] {
 			return true
 		}
 		t.names.Lock()

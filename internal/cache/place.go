@@ -21,7 +21,8 @@ const (
 	variantsDir = ownDir + "/variants"
 	draftsDir   = ownDir + "/drafts"
 	overflowDir = ownDir + "/overflow"
-	trashDir    = ownDir + "/trash"
+	trashDir    = ownDir + "/trash"   // what is being removed
+	orphansDir  = ownDir + "/orphans" // what may be restored
 	tempDir     = ownDir + "/tmp"
 )
 

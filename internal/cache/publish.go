@@ -16,12 +16,18 @@ import (
 const mostVariants = 32
 
 // publish moves the finished file temp to where key's response with this Meta belongs, and returns that place. Anew says that the
-// directory of that place was not there before.
-func (t *Tree) publish(key Key, m *Meta, temp place) (p place, anew bool, err error) {
+// directory of that place was not there before. Same, if not nil, is what lies there and says the same.
+func (t *Tree) publish(key Key, m *Meta, temp place, same *identity) (p place, anew bool, err error) {
 	t.names.Lock()
 	defer t.names.Unlock()
 	if p, err = t.target(key, m); err != nil {
 		return "", false, err
+	}
+	if folder, ok := notable(key, p); ok && !t.holds(p, same) {
+		if err := t.unnote(folder); err != nil {
+			return "", false, err
+		}
+		defer t.counted(folder)
 	}
 	if t.Full { // who else would care
 		st, err := t.root.Lstat(string(p.dir()))
@@ -45,6 +51,15 @@ func (t *Tree) publish(key Key, m *Meta, temp place) (p place, anew bool, err er
 		t.checkLimit()
 	}
 	return p, anew, nil
+}
+
+// holds says whether the body that id was taken of lies at p.
+func (t *Tree) holds(p place, id *identity) bool {
+	if id == nil {
+		return false
+	}
+	st, err := t.root.Lstat(string(p))
+	return err == nil && id.sameBody(&st)
 }
 
 // target is where a response belongs: a 200 at the key's main place, unless another selection lies there.
@@ -278,7 +293,8 @@ func (t *Tree) removeFile(p place) bool {
 	return gone
 }
 
-// unlink removes the body at p, if there is one, and the directories that become empty. The names lock is held.
+// unlink removes the body at p, if there is one, and the directories that become empty. Of one that lies aside the caller sees to the notes. The names
+// lock is held.
 func (t *Tree) unlink(p place) (gone bool, err error) {
 	st, err := t.root.Lstat(string(p))
 	if err != nil || !regular(&st) {
@@ -286,6 +302,12 @@ func (t *Tree) unlink(p place) (gone bool, err error) {
 			err = nil
 		}
 		return false, err
+	}
+	if folder, ok := notable(Key{}, p); ok {
+		if err := t.unnote(folder); err != nil {
+			return false, err
+		}
+		defer t.counted(folder)
 	}
 	old := t.remainsOf(p, &st)
 	if err := t.root.Remove(string(p)); err != nil {

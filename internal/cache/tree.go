@@ -32,7 +32,9 @@ type Config struct {
 	MaxSize int64
 	// High and Low, in percent of the file system used, say when trimming begins and where it stops. Zero means 80 and 75.
 	High, Low int
-	Logger    *slog.Logger
+	// TrashTTL is how long what Retire put aside can be restored; 0 means a day, a negative one that it is removed at once.
+	TrashTTL time.Duration
+	Logger   *slog.Logger
 	// Registerer takes the tree's metrics; nil means that nobody asks.
 	Registerer Registerer
 	Now        func() time.Time
@@ -58,6 +60,8 @@ type Tree struct {
 	usage     usage
 	boot      bootMark
 	health    health
+	notes     *notes
+	trash     trash
 	wake      chan struct{}   // to Run: space is short
 	leftovers []string        // what an earlier process was about to remove, or had not finished
 	hubs      map[string]bool // claimed by this process; guarded by names
@@ -71,13 +75,16 @@ func OpenTree(c Config) (*Tree, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.TrashTTL == 0 {
+		c.TrashTTL = 24 * time.Hour
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.High == 0 {
 		c.High, c.Low = 80, 75
 	}
-	t := &Tree{Config: c, table: newTable(), wake: make(chan struct{}, 1)}
+	t := &Tree{Config: c, table: newTable(), notes: newNotes(), wake: make(chan struct{}, 1)}
 	err := t.start()
 	if err == nil {
 		err = t.register()

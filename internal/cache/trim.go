@@ -29,6 +29,7 @@ const (
 // Run looks through the disk once and then keeps the tree: notes last uses, syncs, trims, expires, reaps, until ctx ends.
 func (t *Tree) Run(ctx context.Context) error {
 	t.tidyAtStart(ctx)
+	t.keep(ctx, "trash", t.sweepTrash(ctx))
 	t.keep(ctx, "scan", t.scan(ctx))
 	t.keep(ctx, "reap", t.reapOverflows(ctx))
 	tick := time.NewTicker(lookFor)
@@ -50,6 +51,7 @@ func (t *Tree) Run(ctx context.Context) error {
 		case <-tick.C:
 			t.flushTouches(ctx)
 			t.keep(ctx, "sync", t.sync())
+			t.keep(ctx, "trash", t.sweepTrash(ctx))
 		}
 		if now := t.Now(); now.Sub(last) >= sweep {
 			last = now
@@ -93,11 +95,15 @@ type tally struct {
 
 // scan counts what is stored, drops what has expired, and checks what a loss of power put in doubt.
 func (t *Tree) scan(ctx context.Context) error {
-	bytes, entries := t.usage.bytes.Load(), t.usage.entries.Load()
-	doubt := t.inDoubt()
-	now := t.Now()
 	var n tally
 	var unchecked error
+	doubt := t.inDoubt()
+	if doubt {
+		unchecked = t.checkTrash(ctx)
+	}
+	t.keep(ctx, "count the trash", t.countTrash(ctx))
+	bytes, entries := t.usage.bytes.Load(), t.usage.entries.Load()
+	now := t.Now()
 	err := t.walkAll(ctx, func(p place, st *unix.Stat_t) bool {
 		n.count(p, st, lastUse(p, st, nil))
 		if t.expired(p, st, now) {
@@ -177,8 +183,8 @@ func (t *Tree) negative(p place) bool {
 	return h.meta.Status == http.StatusNotFound || h.meta.Status == http.StatusGone
 }
 
-// Trim removes the entries that were used least recently until the limits are kept, and returns the number of bytes freed. It goes
-// over the disk twice, counting and then removing, so that its memory does not grow with the tree, and holds nobody up.
+// Trim removes what lies in the trash and then the entries that were used least recently, until the limits are kept, and returns the number of bytes
+// freed. It goes over the disk twice, counting and then removing, so that its memory does not grow with the tree, and holds nobody up.
 func (t *Tree) Trim(ctx context.Context) (int64, error) {
 	freed, _, err := t.trim(ctx)
 	return freed, err
@@ -196,6 +202,21 @@ func (t *Tree) trim(ctx context.Context) (freed int64, short bool, err error) {
 			return 0, true, err
 		}
 	}
+	s, err := t.space()
+	if err != nil || t.excess(s, t.taken()) <= 0 {
+		return 0, false, err
+	}
+	freed, terr := t.emptyTrash(ctx, t.excess(s, t.taken()))
+	if freed > 0 {
+		t.usage.evicted.Add(freed)
+		t.Logger.Info("trimmed the trash", "action", "trim", "bytes", freed)
+	}
+	n, short, err := t.trimEntries(ctx)
+	return freed + n, short, errors.Join(terr, err)
+}
+
+// trimEntries is trim once nothing is left in the trash that could go instead.
+func (t *Tree) trimEntries(ctx context.Context) (freed int64, short bool, err error) {
 	s, err := t.space()
 	if err != nil || t.excess(s, t.taken()) <= 0 {
 		return 0, false, err

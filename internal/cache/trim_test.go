@@ -277,8 +277,8 @@ func TestRunEndsWithItsContextAndTidies(t *testing.T) {
 	}
 	families, err := reg.Gather()
 	must(t, err)
-	if len(families) != 6 {
-		t.Errorf("%d metrics, want 6", len(families))
+	if len(families) != 7 {
+		t.Errorf("%d metrics, want 7", len(families))
 	}
 }
 

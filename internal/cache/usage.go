@@ -28,14 +28,14 @@ func (u *usage) add(bytes, entries int64) {
 	u.entries.Add(entries)
 }
 
-// Usage is what the tree takes on disk, in bytes, drafts that wait to be resumed included, and the number of stored responses. Scanned
+// Usage is what the tree takes on disk, in bytes, the trash and drafts that wait to be resumed included, and the number of stored responses. Scanned
 // is false until the disk was first looked through; the numbers are then those of this process alone.
 func (t *Tree) Usage() (bytes, entries int64, scanned bool) {
 	return t.taken(), t.usage.entries.Load(), t.usage.scanned.Load()
 }
 
-// taken is the number of bytes that stored responses and idle drafts take.
-func (t *Tree) taken() int64 { return t.usage.bytes.Load() + t.drafts.held() }
+// taken is the number of bytes that stored responses, idle drafts and the trash take.
+func (t *Tree) taken() int64 { return t.usage.bytes.Load() + t.drafts.held() + t.trash.bytes.Load() }
 
 // correct takes over what a walk has counted that began when the numbers were these. What was published or removed meanwhile may have
 // been counted or not; the next walk knows.

@@ -14,8 +14,9 @@ import (
 
 // The values of settings that are words.
 const (
-	ModeProxy = "proxy" // store nothing
-	ModeCache = "cache"
+	ModeProxy  = "proxy" // store nothing
+	ModeCache  = "cache"
+	ModeMirror = "mirror" // cache, and keep subtrees current
 
 	OnMissStream   = "stream"   // to the client while it fills
 	OnMissRedirect = "redirect" // 302 to the upstream, fill behind
@@ -34,6 +35,9 @@ const (
 	VerifyBefore = "before"
 	VerifyTail   = "tail"
 	VerifyAfter  = "after"
+
+	MirrorListing     = "listing"     // ask about what its listing leaves open
+	MirrorConditional = "conditional" // ask about every file
 
 	ModuleLegacy = "legacy"
 
@@ -70,6 +74,9 @@ type Config struct {
 	// InterceptCA signs for hosts whose TLS ends here; nil = no TLS does. Whether it is fit for that is judged where it is used.
 	InterceptCA *tls.Certificate
 
+	Mirror   Mirror
+	TrashTTL time.Duration // how long what a walk removed can be restored; 0 = not at all
+
 	LogFormat string
 	LogLevel  string // debug, info, warn or error
 
@@ -79,6 +86,7 @@ type Config struct {
 	onMiss       string // what hubs take unless they say otherwise
 	heuristicMax time.Duration
 	listingTTL   time.Duration
+	mirror       []place // that --mirror-subtree names
 	files        []string
 }
 
@@ -112,6 +120,12 @@ type Hub struct {
 	Active       bool // active types keep their scripts
 	Verify       string
 	Retries      int
+
+	Mirror            []string // directories to keep current, escaped, relative to the hub
+	MirrorInclude     []string
+	MirrorExclude     []string
+	MirrorMaxFile     int64 // bytes; a larger file is left to clients; 0 = any size
+	MirrorMaxRequests int64 // upstream requests of one walk; 0 = no bound
 
 	Username   string // empty when there is no Basic credential
 	Password   Secret

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net/url"
 	"regexp"
 	"slices"
@@ -88,6 +89,18 @@ var hubKeys = []hubKey{
 		b.hub.Retries, err = parseCount(v.text(), 20)
 		return err
 	}},
+	{name: "mirror", list: true, set: func(b *hubBuilder, v value) (err error) {
+		b.hub.Mirror, err = each(v.texts, parseHubDir)
+		return err
+	}},
+	{name: "mirror-include", list: true, set: globsOf(func(h *Hub) *[]string { return &h.MirrorInclude })},
+	{name: "mirror-exclude", list: true, set: globsOf(func(h *Hub) *[]string { return &h.MirrorExclude })},
+	{name: "mirror-max-file", set: assignHub(parseSize, func(h *Hub) *int64 { return &h.MirrorMaxFile })},
+	{name: "mirror-max-requests", set: func(b *hubBuilder, v value) error {
+		n, err := parseCount(v.text(), math.MaxInt32)
+		b.hub.MirrorMaxRequests = int64(n)
+		return err
+	}},
 	{name: "user", also: []string{"username"}, set: func(b *hubBuilder, v value) error {
 		b.user, b.hub.Username = true, v.text()
 		return checkUser(v.text())
@@ -152,7 +165,7 @@ var hubNames = func() map[string]knownKey {
 
 // hubLater says whether the hub's key belongs to a later version.
 func hubLater(key string) bool {
-	return slices.Contains([]string{"mirror", "writable"}, fold(key))
+	return fold(key) == "writable"
 }
 
 var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,99}$`)

@@ -98,6 +98,7 @@ func (f *Flags) Load() (Config, error) {
 		}
 	}
 	l.hubs(&c)
+	l.subtrees(&c)
 	l.check(&c)
 	if len(l.problems) > 0 {
 		return Config{}, l.problems

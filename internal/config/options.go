@@ -89,7 +89,7 @@ var options = []option{
 		set: assign(parseBool, func(c *Config) *bool { return &c.NoInit })},
 	{name: "durability", def: DurabilityDefault, arg: "WORD", usage: "default, or full to fsync before every rename",
 		set: assign(word(DurabilityDefault, DurabilityFull), func(c *Config) *string { return &c.Durability })},
-	{name: "mode", def: ModeCache, arg: "MODE", usage: "cache, or proxy to store nothing",
+	{name: "mode", def: ModeCache, arg: "MODE", usage: "cache, mirror to also keep subtrees current, or proxy to store nothing",
 		set: assign(parseMode, func(c *Config) *string { return &c.Mode })},
 	{name: "offline", kind: boolean, def: "false", usage: "never ask an upstream; answer from what is held",
 		set: assign(parseBool, func(c *Config) *bool { return &c.Offline })},
@@ -99,6 +99,22 @@ var options = []option{
 		set: assign(parseDuration, func(c *Config) *time.Duration { return &c.listingTTL })},
 	{name: "heuristic-max", def: "24h", arg: "DURATION", usage: "longest lifetime judged by age, where the origin gives none",
 		set: assign(parseDuration, func(c *Config) *time.Duration { return &c.heuristicMax })},
+	{name: "mirror-subtree", kind: list, arg: "PATH", usage: "directory to keep current in mirror mode, such as /kernel/linux or //host/path; else all hubs that are configured; repeatable",
+		set: assignAll(parseSubtree, func(c *Config) *[]place { return &c.mirror })},
+	{name: "mirror-min-interval", def: "1h", arg: "DURATION", usage: "after a walk that succeeded, until a touch starts another",
+		set: assign(orDefault(parseDuration, time.Hour), func(c *Config) *time.Duration { return &c.Mirror.MinInterval })},
+	{name: "mirror-parallel", def: "4", arg: "N", usage: "requests of one walk at a time",
+		set: assign(orDefault(parseParallel, 4), func(c *Config) *int { return &c.Mirror.Parallel })},
+	{name: "mirror-walks", def: "4", arg: "N", usage: "walks at a time",
+		set: assign(orDefault(parseParallel, 4), func(c *Config) *int { return &c.Mirror.Walks })},
+	{name: "mirror-max-purge", def: "20%", arg: "PERCENT", usage: "share of the held files that a walk may remove without being confirmed; ten it always may",
+		set: assign(parseShare, func(c *Config) *float64 { return &c.Mirror.MaxPurge })},
+	{name: "mirror-max-bytes", def: "0", arg: "SIZE", usage: "stop a walk whose listings promise more; 0 = what is held and a tenth of the free space",
+		set: assign(parseSize, func(c *Config) *int64 { return &c.Mirror.MaxBytes })},
+	{name: "mirror-verify", def: MirrorListing, arg: "WORD", usage: "listing, or conditional to ask about every file",
+		set: assign(word(MirrorListing, MirrorConditional), func(c *Config) *string { return &c.Mirror.Verify })},
+	{name: "trash-ttl", def: "24h", arg: "DURATION", usage: "how long what a walk removed can be restored; 0 = not at all",
+		set: assign(parseDuration, func(c *Config) *time.Duration { return &c.TrashTTL })},
 	{name: "cache-max-size", def: "0", arg: "SIZE", usage: "trim the oldest used above this size, such as 500GB; 0 = no limit",
 		set: assign(parseSize, func(c *Config) *int64 { return &c.CacheMaxSize })},
 	{name: "disk-high", def: "80%", arg: "PERCENT", usage: "trim when the file system is fuller than this",
@@ -124,9 +140,7 @@ var options = []option{
 // later are settings that the contract names and this version does not have: they are refused with the reason, since a setting that is
 // taken and does nothing is worse than one that is refused.
 var later = []string{
-	"mirror-subtree", "mirror-min-interval", "mirror-parallel", "mirror-walks", "mirror-max-purge", "mirror-max-bytes",
-	"mirror-verify", "trash-ttl", "keep-versions", "tls-cert", "tls-key", "auth-file",
-	"anonymous", "rate", "max-conns-per-client", "s3-endpoint", "s3-bucket", "s3-hit", "valkey", "notify",
+	"keep-versions", "tls-cert", "tls-key", "auth-file", "anonymous", "rate", "max-conns-per-client", "s3-endpoint", "s3-bucket", "s3-hit", "valkey", "notify",
 }
 
 // Later says whether the setting is known, but of a later version.
@@ -149,13 +163,7 @@ func parseSwitch(s string) (bool, error) {
 }
 
 func parseMode(s string) (string, error) {
-	if mode, err := parseWord(s, ModeProxy, ModeCache, "mirror"); err != nil {
-		return "", fmt.Errorf("%q is not known; write proxy or cache", s)
-	} else if mode == "mirror" {
-		return "", errors.New("mirror mode comes with a later version; write cache or proxy")
-	} else {
-		return mode, nil
-	}
+	return parseWord(s, ModeProxy, ModeCache, ModeMirror)
 }
 
 func parseOnMiss(s string) (string, error) {

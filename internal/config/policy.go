@@ -27,7 +27,12 @@ type Policy struct {
 	Active       bool     `json:"active"`
 	Verify       string   `json:"verify"`
 	Retries      int      `json:"retries"`
-	Credentials  string   `json:"credentials,omitempty"` // basic or bearer: which kind, never what
+	Mirror       []string `json:"mirror,omitempty"`
+	Include      []string `json:"mirror_include,omitempty"`
+	Exclude      []string `json:"mirror_exclude,omitempty"`
+	MaxFile      int64    `json:"mirror_max_file,omitempty"`     // bytes
+	MaxRequests  int64    `json:"mirror_max_requests,omitempty"` // of one walk
+	Credentials  string   `json:"credentials,omitempty"`         // basic or bearer: which kind, never what
 	Realms       []string `json:"realm,omitempty"`
 	Proxy        string   `json:"proxy,omitempty"`
 	CA           bool     `json:"ca,omitempty"`
@@ -42,6 +47,7 @@ func (h *Hub) Policy() Policy {
 		NegativeTTL: h.NegativeTTL.String(), HeuristicMax: h.HeuristicMax.String(), ListingTTL: h.ListingTTL.String(), Validation: h.Validation,
 		Immutable: h.Immutable, Index: h.Index, Bypass: h.Bypass, Redirects: h.Redirects, OnMiss: h.OnMiss, Realms: h.Realms,
 		Active: h.Active, Verify: h.Verify, Retries: h.Retries, Proxy: redacted(h.Proxy),
+		Mirror: h.Mirror, Include: h.MirrorInclude, Exclude: h.MirrorExclude, MaxFile: h.MirrorMaxFile, MaxRequests: h.MirrorMaxRequests,
 		CA: h.RootCAs != nil, Certificate: len(h.Certificates) > 0, Builtin: h.Builtin,
 	}
 	for _, u := range h.Upstreams {

@@ -24,8 +24,7 @@ func TestFlagProblemsNameTheSettingAndTheFix(t *testing.T) {
 		{"--listen=:70000", `listen: ":70000" has no port from 0 to 65535`},
 		{"--listen=:1,:1", `listen: :1 is given twice; remove one`},
 		{"--admin-listen=:3142", `admin-listen: :3142 is a listen address too; choose another port`},
-		{"--mode=mirror", `mode: mirror mode comes with a later version; write cache or proxy`},
-		{"--mode=fast", `mode: "fast" is not known; write proxy or cache`},
+		{"--mode=fast", `mode: "fast" is not known; write proxy, cache or mirror`},
 		{"--offline=maybe", `offline: "maybe" is neither true nor false`},
 		{"--cache-max-size=big", `cache-max-size: "big" is no size; write one such as 500MB, 10GiB or 0 for no limit`},
 		{"--disk-high=180%", `disk-high: "180%" is no percentage from 1% to 100%`},
@@ -69,7 +68,7 @@ func TestFileProblemsNameTheLine(t *testing.T) {
 		{"unknown key of a hub", hub + "uptsream = \"x\"\n", `hub[k].uptsream: unknown key; did you mean upstream? (zcache.toml:4)`},
 		{"nothing near", hub + "colour = \"x\"\n", `hub[k].colour: unknown key; remove it (zcache help lists the settings) (zcache.toml:4)`},
 		{"key of a later version", "s3-bucket = \"x\"\n", `s3-bucket: it comes with a later version; remove it (zcache.toml:1)`},
-		{"hub key of a later version", hub + "mirror = [\"/\"]\n", `hub[k].mirror: it comes with a later version; remove it (zcache.toml:4)`},
+		{"hub key of a later version", hub + "writable = true\n", `hub[k].writable: it comes with a later version; remove it (zcache.toml:4)`},
 		{"hub key at the top", "immutable = [\"*\"]\n", `immutable: unknown key at the top level; write it below a [[hub]] (zcache.toml:1)`},
 		{"same key twice in two spellings", hub + "ttl = 1\nCacheTTL = 2\n", `hub[k].ttl: it is set twice; the other is at line 4 (zcache.toml:5)`},
 		{"one value wanted", "root = [\"a\", \"b\"]\n", `root: it takes one value; remove the brackets (zcache.toml:1)`},
@@ -116,10 +115,10 @@ func TestFileProblemsNameTheLine(t *testing.T) {
 }
 
 func TestAllProblemsAreListedOneALine(t *testing.T) {
-	t.Setenv("ZCACHE_MODE", "mirror")
+	t.Setenv("ZCACHE_MODE", "copy")
 	_, err := load(t, "root = \"x\"\ndisk-low = \"no\"\n[[hub]]\nname = \"A\"\n", "--log-level=x")
 	want := strings.Join([]string{
-		`mode: mirror mode comes with a later version; write cache or proxy (ZCACHE_MODE)`,
+		`mode: "copy" is not known; write proxy, cache or mirror (ZCACHE_MODE)`,
 		`disk-low: "no" is no percentage from 1% to 100% (zcache.toml:2)`,
 		`log-level: "x" is not known; write debug, info, warn or error`,
 		`hub[A].name: "A" is no hub name; write lower-case letters, digits, '.', '_' and '-', a letter or digit first (zcache.toml:4)`,

@@ -98,6 +98,39 @@ func parsePercent(s string) (float64, error) {
 	return n / 100, nil
 }
 
+// parseShare is parsePercent with 0% allowed.
+func parseShare(s string) (float64, error) {
+	if n, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(s, "%")), 64); err == nil && n == 0 {
+		return 0, nil
+	}
+	share, err := parsePercent(s)
+	if err != nil {
+		return 0, fmt.Errorf("%q is no percentage: write 0%%, or one from 1%% to 100%%", s)
+	}
+	return share, nil
+}
+
+// parseParallel accepts how many of something may be under way at a time.
+func parseParallel(s string) (int, error) { return parseCount(s, 256) }
+
+// orDefault is parse for settings of which nothing, or less, means that the default holds.
+func orDefault[T int | time.Duration](parse func(string) (T, error), def T) func(string) (T, error) {
+	return func(s string) (T, error) {
+		below, negative := strings.CutPrefix(s, "-")
+		t, err := parse(below)
+		if err != nil && negative {
+			_, err = parse(s) // whose words name what was written
+		}
+		if err != nil {
+			return 0, err
+		}
+		if negative || t == 0 {
+			return def, nil
+		}
+		return t, nil
+	}
+}
+
 // parseCount accepts a whole number up to limit.
 func parseCount(s string, limit int) (int, error) {
 	n, err := strconv.Atoi(s)

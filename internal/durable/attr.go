@@ -60,16 +60,40 @@ func (r *Root) Mark(name string, value []byte) error {
 
 // Marked says whether the directory itself has the extended attribute name.
 func (r *Root) Marked(name string) (bool, error) {
-	err := r.with("mark", r.dir, func(root int) error {
-		return again(func() error {
-			_, err := unix.Fgetxattr(root, name, nil)
-			return err
-		})
+	n, err := r.mark(name, nil)
+	return n >= 0 && err == nil, err
+}
+
+// ReadMark reads the extended attribute name of the directory itself into buf; nil when there is none. One that does not fit is an error (ERANGE).
+func (r *Root) ReadMark(name string, buf []byte) ([]byte, error) {
+	n, err := r.mark(name, buf)
+	if err != nil || n < 0 {
+		return nil, err
+	}
+	return buf[:n], nil
+}
+
+// mark is the size of the attribute, -1 when there is none. With a buf it reads it too.
+func (r *Root) mark(name string, buf []byte) (n int, err error) {
+	err = r.with("mark", r.dir, func(root int) (err error) {
+		n, err = retry(func() (int, error) { return unix.Fgetxattr(root, name, buf) })
+		return err
 	})
 	if errors.Is(err, ErrNoAttr) {
-		return false, nil
+		return -1, nil
 	}
-	return err == nil, err
+	return n, err
+}
+
+// Unmark removes the extended attribute name of the directory itself. That there is none is no error.
+func (r *Root) Unmark(name string) error {
+	err := r.with("unmark", r.dir, func(root int) error {
+		return again(func() error { return unix.Fremovexattr(root, name) })
+	})
+	if errors.Is(err, ErrNoAttr) {
+		return nil
+	}
+	return err
 }
 
 // SetTimes sets the times of f's last use and last change. A zero time is left as it is.

@@ -337,5 +337,19 @@ func TestADirectoryCanBeMarked(t *testing.T) {
 		if got, err := r.Marked("user.test"); got || err != nil {
 			t.Errorf("the directory above is marked: %v, %v", got, err)
 		}
+		var buf [8]byte
+		if got, err := sub.ReadMark("user.test", buf[:]); string(got) != "x" || err != nil {
+			t.Errorf("ReadMark = %q, %v, want x", got, err)
+		}
+		must(t, sub.Mark("user.test", make([]byte, 9)))
+		if got, err := sub.ReadMark("user.test", buf[:]); !errors.Is(err, unix.ERANGE) {
+			t.Errorf("ReadMark of one that does not fit = %q, %v, want ERANGE", got, err)
+		}
+		for range 2 { // the second finds none
+			must(t, sub.Unmark("user.test"))
+			if got, err := sub.ReadMark("user.test", buf[:]); got != nil || err != nil {
+				t.Errorf("ReadMark after Unmark = %q, %v, want none", got, err)
+			}
+		}
 	})
 }

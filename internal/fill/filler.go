@@ -63,7 +63,9 @@ type Config struct {
 	// Skip marks a request that has a copy to fall back on: upstreams known to be down need not be tried for it.
 	Skip func(context.Context) context.Context
 	// Avoid marks a request that is not for the upstreams which gave these URLs.
-	Avoid      func(ctx context.Context, urls []string) context.Context
+	Avoid func(ctx context.Context, urls []string) context.Context
+	// Background marks a request that no client waits for, until the channel is closed; nil marks none.
+	Background func(context.Context, <-chan struct{}) context.Context
 	FirstByte  time.Duration // how long an upstream has to start answering when a copy is held; 0 = 3 s
 	Logger     *slog.Logger
 	Registerer Registerer
@@ -104,6 +106,9 @@ func New(cfg Config) *Filler {
 	}
 	if cfg.Avoid == nil {
 		cfg.Avoid = func(ctx context.Context, _ []string) context.Context { return ctx }
+	}
+	if cfg.Background == nil {
+		cfg.Background = func(ctx context.Context, _ <-chan struct{}) context.Context { return ctx }
 	}
 	f := &Filler{
 		cfg: cfg, store: cfg.Store, log: cfg.Logger,
@@ -295,14 +300,14 @@ func (f *Filler) revalidate(ctx context.Context, r *Request, entry *cache.Entry,
 	return f.settle(ctx, r, fl, leads, policy, fwd)
 }
 
-// await waits for a flight's outcome; with a copy that may stand in, no longer than the upstream has to start answering. That time runs from the
-// start of the flight: of those who ask while an upstream hangs, only the first ones wait for it. Without a copy, a request that may be what the
+// await waits for a flight's outcome; with a copy that may stand in, no longer than the upstream has to start answering. That time runs from when the
+// first client wanted the flight: of those who ask while an upstream hangs, only the first ones wait for it. Without a copy, a request that may be what the
 // flight itself waits for gives it up after crossWait.
 func (f *Filler) await(ctx context.Context, r *Request, fl *flight, leads, mayStale bool) error {
 	wait := crossWait
 	switch {
 	case mayStale:
-		wait = f.cfg.FirstByte - f.cfg.Now().Sub(fl.started)
+		wait = f.cfg.FirstByte - f.cfg.Now().Sub(fl.since)
 	case leads || !fl.crosses(r):
 		return fl.wait(ctx, r, leads, nil)
 	}

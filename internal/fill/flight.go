@@ -39,6 +39,7 @@ type trip struct {
 	header   http.Header  // of the client that started it
 	avoid    []string     // URLs whose upstreams gave what cannot be the file
 	interims chan interim // nil: nobody listens
+	errand   *errand      // nil: what clients want
 }
 
 // A flight is one trip to the origin for a Key. It belongs to no client. What is written before head is closed may be read after it.
@@ -50,6 +51,14 @@ type flight struct {
 	started time.Time
 	readers atomic.Int64
 	after   time.Time // a fresh entry that came later than this is as good as the trip
+
+	// Of a flight that was started behind everybody's back, promoted is closed when the first client joins. The Filler's lock guards the rest; since is
+	// also read by who joined.
+	promoted chan struct{}
+	wanted   bool      // a client joined, or started it
+	since    time.Time // from when on
+	behind   int       // how many wait that are no clients
+
 	// ending is held while the fill is published or given up, so that a purge comes before or after that and never between.
 	ending sync.Mutex
 	purged bool // under ending: what comes must not be published
@@ -78,6 +87,9 @@ type flight struct {
 	held    *cache.Meta // what was confirmed
 	lone    bool        // and only to the client that leads
 	status  int         // of the origin's answer, when it answered
+	said    http.Header // with these fields; not to be changed
+	stored  *cache.Meta // what was published; it and unkept are set before end is closed
+	unkept  error       // why the store did not publish
 	err     error
 	detail  string // why the answer was passed on
 	wrong   error  // how the fill ended, set before spent and end are closed
@@ -102,6 +114,7 @@ func (f *Filler) join(r *Request, want freshness.Request, policy Policy, after t
 	}
 	if fl := f.flights[r.Key]; fl != nil {
 		fl.refs.Add(1) // it is on the map, so the flight itself has not released it
+		fl.want(f.cfg.Now())
 		return fl, false
 	}
 	return f.startLocked(r, policy, true, after), true
@@ -115,17 +128,34 @@ func (f *Filler) start(r *Request, policy Policy) *flight {
 }
 
 func (f *Filler) startLocked(r *Request, policy Policy, shared bool, after time.Time) *flight {
+	fl := f.newFlight(r, policy)
+	fl.shared, fl.after, fl.wanted = shared, after, true
+	f.launch(fl)
+	return fl
+}
+
+// newFlight makes a flight that launch is to start.
+func (f *Filler) newFlight(r *Request, policy Policy) *flight {
+	now := f.cfg.Now()
 	fl := &flight{
 		// The flight outlives the client's request: it keeps a copy of its fields, nothing else.
-		trip:   trip{key: r.Key, policy: policy, header: r.Header.Clone(), interims: make(chan interim, 8)},
-		shared: shared, started: f.cfg.Now(), after: after,
+		trip:    trip{key: r.Key, policy: policy, header: r.Header.Clone(), interims: make(chan interim, 8)},
+		started: now, since: now,
 		head: make(chan struct{}), gone: make(chan struct{}),
 		body: make(chan *http.Response), end: make(chan struct{}),
 		live: make(chan io.ReadCloser), spent: make(chan struct{}), full: make(chan struct{}),
 	}
 	fl.whole.Store(-1)
 	fl.refs.Store(2)
+	return fl
+}
+
+// launch starts a flight. The lock is held.
+func (f *Filler) launch(fl *flight) {
 	fl.ctx, fl.cancel = context.WithCancelCause(f.ctx)
+	if fl.errand != nil {
+		fl.ctx = f.cfg.Background(fl.ctx, fl.promoted)
+	}
 	if f.closed {
 		fl.outcome, fl.err, fl.wrong = failed, ErrStopping, ErrStopping
 		fl.cancel(nil)
@@ -133,10 +163,10 @@ func (f *Filler) startLocked(r *Request, policy Policy, shared bool, after time.
 		close(fl.end)
 		fl.spend()
 		fl.release()
-		return fl
+		return
 	}
-	if shared {
-		f.flights[r.Key] = fl
+	if fl.shared {
+		f.flights[fl.key] = fl
 	} else {
 		f.solo[fl] = true
 	}
@@ -148,7 +178,6 @@ func (f *Filler) startLocked(r *Request, policy Policy, shared bool, after time.
 		fl.spend()
 		fl.release()
 	})
-	return fl
 }
 
 // spend closes spent; only the flight's own goroutine calls it.

@@ -35,26 +35,16 @@ func (f *Filler) fly(fl *flight) {
 	}
 	switch {
 	case entry == nil:
-	case f.arrived(fl, entry):
+	case fl.errand == nil && f.arrived(fl, entry):
 		fl.meta, fl.held = entry.Meta, entry.Meta
 		f.decide(fl, confirmed)
 		return
-	case entry.Adopted && !unproven(fl.header, entry):
+	case entry.Adopted && !unproven(fl.header, entry) && (fl.errand == nil || !fl.errand.listing):
 		if done := f.confirmAdopted(fl, entry); done {
 			return
 		}
 	}
-	h := held{entry: entry}
-	var condition http.Header
-	if entry != nil && !entry.Adopted && !unproven(fl.header, entry) { // else it is fetched anew; while that lasts the file stays as it is
-		condition = freshness.Condition(entry.Meta, fl.policy.Rule)
-		h.conditional = condition != nil
-	}
-	if condition == nil {
-		if h.left = f.resume(fl); h.left != nil {
-			condition = continuation(h.left.Meta(), h.left.Len())
-		}
-	}
+	h, condition := f.question(fl, entry)
 	var useless error // why an upstream's answer could not be used
 	for {
 		got, err := f.ask(fl, condition, entry != nil)
@@ -109,7 +99,7 @@ func (f *Filler) resume(fl *flight) cache.Draft {
 // same upstream.
 func (f *Filler) receive(fl *flight, got *fetched, h held) (again bool, err error) {
 	resp := got.resp
-	fl.status = resp.StatusCode
+	fl.status, fl.said = resp.StatusCode, resp.Header
 	switch {
 	case h.left != nil:
 		return f.receiveRest(fl, got, h)
@@ -121,6 +111,9 @@ func (f *Filler) receive(fl *flight, got *fetched, h held) (again bool, err erro
 		}
 		m.Limit = got.limit
 		f.confirm(fl, h.entry, m)
+		return false, nil
+	case resp.StatusCode == http.StatusNotModified && fl.errand != nil && fl.errand.digest != "":
+		f.unchanged(fl, got, h.entry)
 		return false, nil
 	case resp.StatusCode == http.StatusNotModified || (resp.StatusCode == http.StatusPartialContent && len(fl.header["Range"]) == 0):
 		resp.Body.Close()
@@ -135,7 +128,7 @@ func (f *Filler) receive(fl *flight, got *fetched, h held) (again bool, err erro
 		f.pass(fl, got, "error") // it must not take the place of the entry
 		return false, nil
 	}
-	if resp.StatusCode == http.StatusGone {
+	if resp.StatusCode == http.StatusGone && fl.errand == nil { // a walk has its own way with what is gone
 		f.remove(fl.key)
 	}
 	err = f.keep(fl, got)
@@ -177,6 +170,7 @@ func (f *Filler) rejoin(fl *flight, got *fetched, left cache.Draft) *cache.Meta 
 	if ok, _ := freshness.Storable(fl.header, false, m.Status, m.Header, fl.policy.Rule); !ok {
 		return nil
 	}
+	fl.mark(m)
 	return m
 }
 
@@ -188,6 +182,7 @@ func (f *Filler) remove(key cache.Key) {
 
 // confirm freshens the entry and says so. An entry that cannot be freshened on disk is confirmed all the same.
 func (f *Filler) confirm(fl *flight, entry *cache.Entry, m *cache.Meta) {
+	fl.mark(m)
 	fl.lone = !f.freshen(entry, m, &fl.trip)
 	if pin, ok := clientPin(fl.header); ok && m.Status == http.StatusOK && pin != m.SHA256 {
 		// The origin stands by the body that is held: it has no other for this client.
@@ -260,7 +255,7 @@ func (f *Filler) confirmAdopted(fl *flight, entry *cache.Entry) (done bool) {
 		return true
 	}
 	got.resp.Body.Close()
-	fl.status = got.resp.StatusCode
+	fl.status, fl.said = got.resp.StatusCode, got.resp.Header
 	if (got.resp.StatusCode >= 500 || got.resp.StatusCode == http.StatusTooManyRequests) && !entry.Edited {
 		f.fail(fl, got.resp.StatusCode, fmt.Errorf("head %s: status %d", got.url, got.resp.StatusCode))
 		return true
@@ -293,11 +288,13 @@ func (f *Filler) metaOf(fl *flight, got *fetched, h http.Header) *cache.Meta {
 			base = ""
 		}
 	}
-	return &cache.Meta{
+	m := &cache.Meta{
 		Base: base, Status: got.resp.StatusCode, Header: h, Asked: got.asked, Received: got.received, Stored: got.received,
 		Size: got.resp.ContentLength, URL: got.url, Vary: cache.Selecting(h, fl.header), Limit: got.limit,
 		Provisional: unframed(got.resp),
 	}
+	fl.mark(m)
+	return m
 }
 
 // unframed says that only the end of the connection will end the body (RFC 9112 section 6.3, last rule).

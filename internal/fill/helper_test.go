@@ -109,7 +109,8 @@ func (g *rig) start() {
 	tr := g.tr
 	f := New(Config{
 		Store: g.store, Origin: dated{tr, g.clock}, Now: g.clock.Now, FirstByte: g.first, Skip: origin.WithSkipOpen, Avoid: origin.WithAvoid,
-		Policy: func(cache.Key) Policy { g.mu.Lock(); defer g.mu.Unlock(); return g.policy },
+		Background: origin.WithBackground,
+		Policy:     func(cache.Key) Policy { g.mu.Lock(); defer g.mu.Unlock(); return g.policy },
 		KeyOf: func(hub string, u *url.URL) (cache.Key, bool) {
 			path, ok := tr.UnderHub(hub, u)
 			if !ok {

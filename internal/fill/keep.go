@@ -81,6 +81,7 @@ func (f *Filler) keep(fl *flight, got *fetched) error {
 	draft, err := f.store.Create(fl.key, m)
 	if err != nil {
 		f.log.Warn("store", "action", "pass", "key", fl.key.String(), "error", err)
+		fl.err = err
 		f.pass(fl, got, "storage")
 		return nil
 	}
@@ -140,9 +141,11 @@ func (f *Filler) pour(fl *flight, got *fetched, draft cache.Draft, m *cache.Meta
 		entry, err := draft.Commit(&published)
 		if err != nil {
 			f.log.Error("publish", "key", fl.key.String(), "error", err)
+			fl.unkept = err
 			fl.wrong = fmt.Errorf("%w: %w", errStorage, err)
 			return
 		}
+		fl.stored = entry.Meta
 		entry.Close()
 	case errors.As(err, &full) && (len(pins) == 0 || fl.policy.Verify == VerifyAfter):
 		f.log.Error("store", "action", "pass", "key", fl.key.String(), "error", err)

@@ -50,6 +50,8 @@ func Freshen(m *cache.Meta, response http.Header, asked, received time.Time) (*c
 	n.Header = m.Header.Clone()
 	// What was said of the age when the body came is no longer true.
 	n.Header.Del("Age")
+	// A 304 to the listing of a directory says nothing of the tree below it, unless it says so itself.
+	n.Header.Del("Zcache-Subtree")
 	for name, values := range response {
 		if !keep[name] {
 			n.Header[name] = values

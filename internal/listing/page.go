@@ -44,6 +44,8 @@ type Page struct {
 	Rows iter.Seq[Row]
 	// AsOf is when the upstream gave or confirmed the listing; zero when it was made here from what is held.
 	AsOf time.Time
+	// Mirrored is as of when a walk found all that is held at and below the directory to be what the upstream has; zero when none vouches for it now.
+	Mirrored time.Time
 	// Made says that the listing was made from what is held, because no listing of the upstream's is: entries may be missing.
 	Made bool
 	// Stale says that the listing is older than it should be and could not be asked for anew.

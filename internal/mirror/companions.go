@@ -60,11 +60,11 @@ func (c *companions) start(ctx context.Context, helpers *sync.WaitGroup) {
 }
 
 // touch queues a look at the companions of key, if it is an archive and nobody looked lately. It never waits and allocates nothing.
-func (c *companions) touch(seat *seat, key cache.Key, now time.Time) {
+func (c *companions) touch(seat *seat, key cache.Key) {
 	if !archive(key.Path()) {
 		return
 	}
-	if _, has := key.Query(); has || !c.seen.mark(key, now) {
+	if _, has := key.Query(); has || !c.seen.mark(key, c.cfg.Now()) {
 		return
 	}
 	select {
@@ -105,7 +105,7 @@ func (c *companions) see(ctx context.Context, l look) {
 		if err != nil || !c.wanted(l.seat, list, e, key) {
 			continue
 		}
-		answer, err := c.cfg.Refresher.Refresh(ctx, Ask{Key: key})
+		answer, err := c.cfg.Refresher.Refresh(ctx, Ask{Key: key, Row: e.Row()})
 		c.cfg.Logger.Debug("companions", "action", "fetch", "key", key.String(), "of", name, "outcome", answer.Outcome.String(), "error", err)
 	}
 }

@@ -38,8 +38,9 @@ func TestAnArchiveBringsWhatBelongsToItAndIsListed(t *testing.T) {
 	}{
 		{"a signature of the archive", "a.tar.xz", []string{"a.tar.xz", "a.tar.xz.asc", "b.tar.xz.asc"}, nil, "a.tar.xz.asc"},
 		{"one of what it was before it was compressed", "linux-6.1.tar.xz", []string{"linux-6.1.tar.sign", "linux-6.1.tar.xz"}, nil, "linux-6.1.tar.sign"},
-		{"digests and checksum files", "a.iso", []string{"SHA256SUMS", "SHA256SUMS.gpg", "a.iso", "a.iso.sha512", "sha256sums.asc", "sha512sums.txt", "MD5SUMS", "X-CHECKSUM"},
-			nil, "MD5SUMS SHA256SUMS SHA256SUMS.gpg X-CHECKSUM a.iso.sha512 sha256sums.asc sha512sums.txt"},
+		{"digests and checksum files", "a.iso",
+			[]string{"SHA256SUMS", "SHA256SUMS.gpg", "a.iso", "a.iso.sha512", "sha256sums.asc", "sha512sums.txt", "MD5SUMS", "X-CHECKSUM"}, nil,
+			"MD5SUMS SHA256SUMS SHA256SUMS.gpg X-CHECKSUM a.iso.sha512 sha256sums.asc sha512sums.txt"},
 		{"not what is held", "a.zip", []string{"SHA256SUMS", "a.zip", "a.zip.sig"}, []string{"SHA256SUMS"}, "a.zip.sig"},
 		{"not what nobody lists", "a.zip", []string{"a.zip"}, nil, ""},
 		{"not a directory of such a name", "a.zip", []string{"SHA256SUMS/", "a.zip", "a.zip.sig/"}, nil, ""},

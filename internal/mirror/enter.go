@@ -210,22 +210,31 @@ func (w *walk) row(n *node, e *listing.Entry, held map[string]bool) {
 		n.gap = true
 		return
 	}
-	if e.Size > 0 {
-		w.promised.Add(e.Size)
-	}
-	t := task{name: e.Name, row: rowOf(e), loose: e.Kind == listing.Unknown}
+	t := task{name: e.Name, row: e.Row(), loose: e.Kind == listing.Unknown}
 	if here || !plain(e.Name) {
 		m, adopted, err := w.cfg.Store.Peek(key)
-		if t.held = err == nil; t.held && !w.cfg.AskAll && current(e, m, adopted) {
+		t.held = err == nil
+		t.known = t.held && m.Row != ""
+		if t.held && !w.cfg.AskAll && current(e, m, adopted) {
+			w.promise(e, t)
 			w.skipped.Add(1)
 			return
 		}
 	}
+	w.promise(e, t)
 	if w.dry {
 		w.would.Add(1)
 		return
 	}
 	n.later(isIndex(e.Name, false), t)
+}
+
+// promise counts the bytes that the listing promises. Those that clients brought before the first walk are here already, and no budget is for them; those that
+// a walk brought count each time, or a walk that was given up would go on by another budget's worth whenever it is tried again.
+func (w *walk) promise(e *listing.Entry, t task) {
+	if e.Size > 0 && (!t.held || t.known) {
+		w.promised.Add(e.Size)
+	}
 }
 
 // plain says that a file of this name lies under this name, so that Names tells of it.

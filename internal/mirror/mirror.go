@@ -47,6 +47,8 @@ type Config struct {
 	Refresher Refresher
 	Root      *durable.Root // of the tree: the state file and what walks put aside are kept there
 	Subtrees  []Subtree
+	// Rules are those of a directory that lies in no subtree, for when a command has it walked; nil is for none.
+	Rules func(dir cache.Key) Subtree
 	// MinInterval is how long after a successful walk a touch starts no other, jittered by ±15 %; 0 = 1 h.
 	MinInterval time.Duration
 	Parallel    int           // requests of one walk at a time; 0 = 4

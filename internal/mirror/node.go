@@ -14,6 +14,7 @@ type task struct {
 	dir   bool
 	doubt bool          // no listing names it, and it is asked for before it is taken for an orphan
 	held  bool          // something is held of it
+	known bool          // and a walk brought that, or confirmed it
 	row   string        // what the listing says of a file
 	loose bool          // the listing does not say whether it is a directory
 	trail listing.Trail // of a directory: the way to it

@@ -174,7 +174,7 @@ func (w *walk) purge() error {
 			n += w.count(x.key) - 1
 		}
 		if len(names) < mostShown {
-			names = append(names, x.key.Path())
+			names = append(names, w.shown(x.key))
 		}
 		return w.ctx.Err()
 	})
@@ -282,7 +282,7 @@ func (w *walk) count(dir cache.Key) int64 {
 func (w *walk) oddOrphans() error {
 	var odd []cache.Key
 	err := w.cfg.Store.Aside(w.ctx, w.sub.Dir, func(key cache.Key) bool {
-		if !w.names(key.Parent(), key.Name(), false) && !w.skips(w.below(key)) {
+		if !w.names(key.Parent(), key.Name(), false) && !w.skips(below(w.sub.Dir, key)) {
 			odd = append(odd, key)
 		}
 		return len(odd) < mostShown
@@ -312,12 +312,7 @@ func (w *walk) oddOrphans() error {
 	return nil
 }
 
-// below is the path of a Key below the subtree's root, as Skip wants it.
-func (w *walk) below(key cache.Key) string {
-	var names []string
-	for k := key; k != w.sub.Dir && k.Path() != "/"; k = k.Parent() {
-		names = append(names, k.Name())
-	}
-	slices.Reverse(names)
-	return strings.Join(names, "/")
+// shown is the path of a Key as clients see it.
+func (w *walk) shown(key cache.Key) string {
+	return strings.TrimSuffix(w.sub.Name, "/") + "/" + strings.TrimPrefix(key.Path(), w.sub.Dir.Path())
 }

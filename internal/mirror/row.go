@@ -2,43 +2,11 @@ package mirror
 
 import (
 	"net/http"
-	"strconv"
 	"time"
 
 	"zcache/internal/cache"
 	"zcache/internal/listing"
 )
-
-// rowOf is what a listing says of a file, as text that is the same whenever it says the same: "f 1024 1714557600/60" has an exact size and a time in
-// an unknown zone that is exact to a minute. A rounded size begins with "~", a time in a known zone ends in "z".
-func rowOf(e *listing.Entry) string {
-	b := make([]byte, 0, 48)
-	b = append(b, "ufdo"[e.Kind], ' ')
-	switch {
-	case e.Size < 0:
-		b = append(b, '-')
-	case !e.SizeExact:
-		b = append(b, '~')
-		fallthrough
-	default:
-		b = strconv.AppendInt(b, e.Size, 10)
-	}
-	b = append(b, ' ')
-	if e.ModTime.IsZero() {
-		return string(append(b, '-'))
-	}
-	b = strconv.AppendInt(b, e.ModTime.Unix(), 10)
-	if ns := e.ModTime.Nanosecond(); ns != 0 {
-		b = append(b, '.')
-		b = strconv.AppendInt(b, int64(ns), 10)
-	}
-	b = append(b, '/')
-	b = strconv.AppendFloat(b, e.Step.Seconds(), 'f', -1, 64)
-	if e.ZoneKnown {
-		b = append(b, 'z')
-	}
-	return string(b)
-}
 
 // current says that a held entry is, without any doubt, the file that a row tells of, so that nobody need ask. A row can tell nothing of a change that
 // came within the step of its time after the entry was last confirmed: an entry counts only when it was confirmed two steps after its Last-Modified.
@@ -63,7 +31,7 @@ func current(e *listing.Entry, m *cache.Meta, adopted bool) bool {
 	if known && e.SizeExact && e.ZoneKnown && step <= time.Minute && e.Agrees(m.Size, m.ModTime, 0) {
 		return true
 	}
-	return m.Row != "" && m.Row == rowOf(e)
+	return m.Row != "" && m.Row == e.Row()
 }
 
 // confirmed is when the origin last stood by an entry, on the origin's own clock where it tells: ours may be ahead of the one that Last-Modified is by.

@@ -58,9 +58,11 @@ type Scheduler struct {
 	sums       tally
 	stopped    bool
 
-	saving   sync.Mutex
-	saved    string // what the state file holds
-	readOnly bool   // the state file must not be written
+	saves     atomic.Uint64 // asked for
+	saving    sync.Mutex
+	savedTurn uint64 // of saves: those up to it are done
+	saved     string // what the state file holds
+	readOnly  bool   // the state file must not be written
 }
 
 // New returns a Scheduler that remembers what an earlier one left in the state file. Run starts it.
@@ -118,7 +120,7 @@ func (s *Scheduler) Touch(key cache.Key) {
 	if seat == nil {
 		return
 	}
-	s.companions.touch(seat, key, s.cfg.Now())
+	s.companions.touch(seat, key)
 	t := seat.track
 	if t.pending.Load() || !t.due(s.cfg.Now().UnixNano(), s.longest) || !t.pending.CompareAndSwap(false, true) {
 		return

@@ -89,13 +89,16 @@ func (s *Scheduler) load() {
 // longestRemembered is how long the state of a subtree that is not configured any more is kept: it may be back at the next start.
 const longestRemembered = 30 * 24 * time.Hour
 
-// save writes the state of the configured subtrees, and of those that lately were. One that cannot be written is only said: what it would have saved is work, not data.
+// save writes the state of the configured subtrees, and of those that lately were. One that cannot be written is only
+// said: what it would have saved is work, not data.
 func (s *Scheduler) save() {
+	turn := s.saves.Add(1)
 	s.saving.Lock()
 	defer s.saving.Unlock()
-	if s.readOnly {
-		return
+	if s.readOnly || s.savedTurn >= turn {
+		return // whoever had the lock began after the change that is to be saved here, and wrote it too
 	}
+	s.savedTurn = s.saves.Load()
 	file := stateFile{Version: stateVersion, Subtrees: map[string]standing{}}
 	s.mu.Lock()
 	for name, p := range s.remembered {

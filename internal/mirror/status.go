@@ -34,7 +34,7 @@ type Status struct {
 
 	Live   *Figures // of the walk under way; nil without one
 	Last   *Figures // of the last walk; nil without one
-	DryRun bool     // the walk under way only looks
+	DryRun bool     // the walk under way only looks; without one, the last did
 }
 
 // Figures are what a walk has done so far.
@@ -53,7 +53,7 @@ type Figures struct {
 	Would     int64         `json:"would_ask"`  // of a dry run: files that a walk would ask for
 	HeldBack  int64         `json:"held_back"`  // orphans that were not removed because there are too many
 	Bytes     int64         `json:"bytes"`      // fetched
-	Promised  int64         `json:"promised"`   // sum of the listed sizes
+	Promised  int64         `json:"promised"`   // sum of the listed sizes, without what clients had brought before
 	Requests  int64         `json:"requests"`   // upstream
 	Queue     int64         `json:"queue"`      // files and directories that are known and wait
 	Rate      float64       `json:"rate"`       // bytes per second since the start

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -162,13 +163,17 @@ const (
 
 // adhocTrack returns the track of a directory that is to be walked by command. The lock is held.
 func (s *Scheduler) adhocTrack(name string, dir cache.Key) (*track, error) {
-	sub := Subtree{Name: name, Dir: dir}
-	around := s.table.Load().find(dir)
-	size := int64(0)
-	if around != nil {
+	sub := Subtree{Dir: dir}
+	if s.cfg.Rules != nil {
+		sub = s.cfg.Rules(dir)
+	}
+	upstream, size := sub.Upstream, int64(0)
+	if around := s.table.Load().find(dir); around != nil {
 		sub = within(around.sub, name, dir)
 		size = around.track.past.Size
+		sub.Upstream = cmp.Or(upstream, sub.Upstream)
 	}
+	sub.Name = name
 	if t := s.tracks[name]; t != nil && t.sub.Dir == dir {
 		if t.now == nil {
 			t.sub, t.size = sub, size

@@ -182,14 +182,9 @@ func (w *world) Refresh(ctx context.Context, a Ask) (Answer, error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	name := strings.TrimPrefix(a.Key.Path(), "/")
-	if a.Key.IsDir() {
-		name = strings.TrimSuffix(strings.TrimPrefix(pathOf(a.Key), "/"), "/") + "/"
-		if name == "/" {
-			name = ""
-		}
-	} else {
-		name = strings.TrimPrefix(pathOf(a.Key), "/")
+	name := strings.TrimPrefix(pathOf(a.Key), "/")
+	if a.Key.IsDir() && name != "" {
+		name += "/"
 	}
 	w.asked = append(w.asked, "/"+name)
 	if f := w.answer["/"+name]; f != nil {

@@ -21,6 +21,7 @@ type watchedBody struct {
 	name   string
 	count  counter
 	end    func(error) // told once: nil after a whole body, not at all when the caller ended it
+	leave  func()      // told that the body is over, however it ended; more than once. Nil tells nobody
 
 	beyond func() bool // more came than was announced; nil: not known
 
@@ -45,6 +46,7 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	}
 	if err != nil {
 		b.err = b.ended(err)
+		b.over()
 	}
 	return n, b.err
 }
@@ -76,7 +78,14 @@ func (b *watchedBody) Close() error {
 	b.closed.Store(true)
 	err := b.rc.Close()
 	b.cancel(nil)
+	b.over()
 	return err
+}
+
+func (b *watchedBody) over() {
+	if b.leave != nil {
+		b.leave()
+	}
 }
 
 const (

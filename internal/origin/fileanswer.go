@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"zcache/internal/listing"
 )
 
 // settled is the age from which on a file's time tells its states apart. Some file systems keep whole or even pairs of seconds, and a file
@@ -104,7 +106,7 @@ func (a *treeAnswer) ofFile(f *found) *http.Response {
 	size, modTime := f.info.Size(), f.info.ModTime()
 	age := a.now.Sub(modTime)
 	sure := age >= settled || age <= -settled
-	tag := fmt.Sprintf(`"%x-%x"`, uint64(modTime.UnixNano()), size)
+	tag := listing.FileTag(size, modTime)
 	if !sure {
 		tag = "W/" + tag
 	}

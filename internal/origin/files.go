@@ -22,7 +22,7 @@ func (t *Transport) filesTrip(req *http.Request, body *requestBody) (*http.Respo
 	if err != nil {
 		return nil, &Error{verb(req), "hub://" + filesHub, kindDenied, err}
 	}
-	return t.send(req, body.view(), to, nil).result()
+	return t.sendElsewhere(req, body.view(), to).result()
 }
 
 // filesTarget takes a path of the built-in hub apart.

@@ -36,6 +36,8 @@ type Config struct {
 	Idle            time.Duration // for a body without a byte (60 s)
 	IdleConn        time.Duration // an unused connection is kept (90 s)
 	MaxConnsPerHost int           // (64)
+	// BackgroundPerHost is how many requests marked by WithBackground may be at one host at a time (16). While a client's request is there too, it is one.
+	BackgroundPerHost int
 
 	Logger     *slog.Logger
 	Registerer Registerer
@@ -64,6 +66,7 @@ type Transport struct {
 	reach     dialFunc // to what no hub vouches for
 	elsewhere pool     // for absolute URLs, by reach
 	ftp       *ftpPool // for those of FTP, by reach
+	gates     gates
 	metrics   *metrics
 }
 
@@ -81,6 +84,7 @@ func New(conf Config) (*Transport, error) {
 	dialer := conf.dialer()
 	dialer.Resolver = conf.Resolver
 	t := &Transport{conf: conf, hubs: map[string]*hub{}, policy: policy, reach: policy.dial(dialer)}
+	t.gates.most, t.gates.now = conf.BackgroundPerHost, conf.Now
 	t.elsewhere = conf.newPool(t.reach, nil, &tls.Config{})
 	t.ftp = t.conf.newFTPPool(t.reach, conf.Own, &tls.Config{})
 	for _, h := range conf.Hubs {
@@ -113,6 +117,7 @@ func (c *Config) setDefaults() {
 	c.Idle = cmp.Or(c.Idle, time.Minute)
 	c.IdleConn = cmp.Or(c.IdleConn, 90*time.Second)
 	c.MaxConnsPerHost = cmp.Or(c.MaxConnsPerHost, 64)
+	c.BackgroundPerHost = cmp.Or(c.BackgroundPerHost, 16)
 	c.Version = cmp.Or(c.Version, "dev")
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -67,7 +67,7 @@ func (t *Transport) roundTrip(req *http.Request, body *requestBody) (*http.Respo
 		if err := checkElsewhere(to); err != nil {
 			return nil, &Error{verb(req), to.name(), kindDenied, err}
 		}
-		return t.send(req, body.view(), to, nil).result()
+		return t.sendElsewhere(req, body.view(), to).result()
 	}
 	return nil, &Error{verb(req), u.Scheme + ":", kindDenied, errors.New("the scheme is not one of http, https and ftp")}
 }
@@ -130,12 +130,18 @@ func (c *call) run() (*http.Response, error) {
 			c.skipped = true // another's 404 must not take the copy away while this one cannot be asked
 			continue
 		}
+		// Before the breaker is asked: its probe must not be one that waits.
+		at, err := c.enter(u)
+		if err != nil {
+			return c.finish()
+		}
 		probe, ok := u.health.enter(c.t.conf.Now())
 		if !ok {
+			at.leave()
 			last = append(last, u)
 			continue
 		}
-		if done := c.try(u, probe); done {
+		if done := c.try(u, probe, at); done {
 			return c.finish()
 		}
 	}
@@ -144,7 +150,11 @@ func (c *call) run() (*http.Response, error) {
 		return c.finish()
 	}
 	for _, u := range last {
-		if done := c.try(u, false); done {
+		at, err := c.enter(u)
+		if err != nil {
+			break
+		}
+		if done := c.try(u, false, at); done {
 			break
 		}
 	}
@@ -156,8 +166,21 @@ func (c *call) mayAsk(u *upstream) bool {
 	return !avoided(c.req.Context(), u, c.req.URL.Opaque) && !(c.skipOpen && u.health.state(c.t.conf.Now()) == open)
 }
 
-// try asks one upstream and says whether the answer stands.
-func (c *call) try(u *upstream, probe bool) (done bool) {
+// enter waits for the request's turn at an upstream. An error is the end of the call.
+func (c *call) enter(u *upstream) (*pass, error) {
+	if u.tree != nil {
+		return nil, nil
+	}
+	at, err := c.t.gates.enter(c.req.Context(), host{u.scheme, u.host})
+	if err != nil {
+		c.keep(nil)
+		c.err = &Error{verb(c.req), "hub://" + c.hub.name, "", err}
+	}
+	return at, err
+}
+
+// try asks one upstream, where the request is let in, and says whether the answer stands.
+func (c *call) try(u *upstream, probe bool, at *pass) (done bool) {
 	if c.mayAsk(u) {
 		c.left--
 	}
@@ -172,7 +195,7 @@ func (c *call) try(u *upstream, probe bool) (done bool) {
 		if safe && c.left > 0 && (c.req.Body == nil || c.req.Body == http.NoBody) {
 			v.turn = c.t.conf.turn(probe)
 		}
-		sent = c.t.sendAuthorized(c.req, view, to, v)
+		sent = at.attend(c.t.sendAuthorized(c.req, view, to, v))
 	}
 	if sent.err != nil {
 		spent := view.revoke()
@@ -189,16 +212,25 @@ func (c *call) try(u *upstream, probe bool) (done bool) {
 	}
 	switch sent.resp.StatusCode {
 	case http.StatusNotFound:
+		c.yield(at)
 		c.missing++
 		c.keepBetter(sent.resp)
 		return !safe || c.missing == 2 || view.revoke()
 	case http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway,
 		http.StatusServiceUnavailable, http.StatusGatewayTimeout, http.StatusLoopDetected: // siblings that ask each other first still have the origin
+		c.yield(at)
 		c.keepBetter(sent.resp)
 		return !safe || view.revoke()
 	}
 	c.keep(sent.resp)
 	return true
+}
+
+// yield gives up the place at a host whose answer may not stand, as the next one may have to be waited for: two calls could wait for each other.
+func (c *call) yield(at *pass) {
+	if c.left > 0 {
+		at.leave()
+	}
 }
 
 // keep makes resp the answer and drops the one before.

@@ -42,6 +42,15 @@ func (c *Config) turn(probe bool) time.Duration {
 	return c.Turn
 }
 
+// sendElsewhere is send for an absolute URL.
+func (t *Transport) sendElsewhere(req *http.Request, body *bodyView, to target) outcome {
+	at, err := t.gates.enter(req.Context(), host{to.scheme, to.host})
+	if err != nil {
+		return outcome{err: &Error{verb(req), to.name(), "", err}}
+	}
+	return at.attend(t.send(req, body, to, nil))
+}
+
 // send makes one request of req for one target and waits for the head of the response.
 func (t *Transport) send(req *http.Request, body *bodyView, to target, v *via) outcome {
 	carried := v != nil && v.hub.gate != nil && to.scheme == "ftp"

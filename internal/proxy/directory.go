@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"zcache/internal/cache"
 	"zcache/internal/fill"
@@ -31,7 +32,7 @@ type wish struct {
 }
 
 // wishOf says whether a request may be for a directory in a form of ours, and for which.
-func wishOf(r *http.Request, to place) (w wish, ok bool) {
+func wishOf(r *http.Request, x *exchange, to place) (w wish, ok bool) {
 	if !to.hub.Listings || !to.key.IsDir() || r.Method != http.MethodGet && r.Method != http.MethodHead || r.ContentLength != 0 {
 		return w, false
 	}
@@ -51,7 +52,7 @@ func wishOf(r *http.Request, to place) (w wish, ok bool) {
 		return w, true
 	}
 	w.form, w.plain = formOf(r.Header["Accept"])
-	w.plain = w.plain || to.ftp
+	w.plain = w.plain || to.ftp || len(x.subtree) > 0
 	return w, true
 }
 
@@ -61,6 +62,7 @@ type directory struct {
 	place
 	list    *listing.Listing
 	meta    *cache.Meta // of the entry that it was read from; nil without one
+	listed  time.Time   // when it was listed, or confirmed
 	made    bool        // here, from what is held
 	local   bool        // this instance owns the tree
 	offline bool
@@ -72,7 +74,7 @@ type directory struct {
 // directory answers a request for a directory with its listing. It returns false, having done nothing, when the request is for something else: the
 // URL is no listing, and its query and fields are between the client and the origin.
 func (g *Gateway) directory(w http.ResponseWriter, r *http.Request, x *exchange, to place) (done bool, err error) {
-	want, ok := wishOf(r, to)
+	want, ok := wishOf(r, x, to)
 	if !ok {
 		return false, nil
 	}

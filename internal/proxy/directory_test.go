@@ -32,7 +32,11 @@ func kind(s string) origintest.Option { return origintest.Header("Content-Type",
 
 // newListingRig is a rig whose hub shows its directories.
 func newListingRig(t *testing.T) *rig {
-	g := newRig(t, Hub{Name: "top", Mount: "/", Listings: true})
+	return newRig(t, Hub{Name: "top", Mount: "/", Listings: true}).listing()
+}
+
+// listing has the rig show directories.
+func (g *rig) listing() *rig {
 	g.policy.Listings, g.policy.ListingTTL = true, time.Minute
 	g.g.cfg.Listings = g.tree
 	g.g.cfg.BrowsePolicy = "default-src 'none'"

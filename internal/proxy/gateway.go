@@ -44,6 +44,13 @@ type Config struct {
 	Operations http.Handler // everything under /-/
 	Front      http.Handler // "/" when no hub is mounted there
 	Listings   Listings     // nil when nothing is stored
+	// Touch is called with the Key of what a GET or HEAD gets an answer to that is no error, as soon as that is known and before any body; nil = nobody
+	// wants to know. It must not wait.
+	Touch func(cache.Key)
+	// Subtree returns the digest of all that is held at and below a directory, and as of when that is all that its upstream has; nil = never known.
+	Subtree func(dir cache.Key) (digest string, asOf time.Time, ok bool)
+	// AsOf returns as of when all that is held at and below a directory is known to be what its upstream has; nil = never known.
+	AsOf func(dir cache.Key) (time.Time, bool)
 	// Browse writes the page of a directory, for which BrowsePolicy is the Content-Security-Policy.
 	Browse       func(w io.Writer, p *listing.Page) error
 	BrowsePolicy string
@@ -64,6 +71,7 @@ type Gateway struct {
 	tunnels  tunnels
 	looked   looked
 	learned  learned
+	owned    owned
 	sweeping sync.Mutex // held by who lets go of a large listing
 	log      *slog.Logger
 	metrics  *metrics
@@ -78,14 +86,19 @@ func NewGateway(cfg Config) *Gateway {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	g := &Gateway{cfg: cfg, log: cfg.Logger, metrics: newMetrics(cfg.Registerer)}
+	g.withoutMirror()
+	g.owned.open()
 	g.files = &Hub{Name: cache.FilesHub, Module: "legacy", Rollout: "legacy-only", Auth: "anonymous", Listings: true}
 	g.SetHubs(cfg.Hubs)
 	g.SetForward(cfg.Forward)
 	return g
 }
 
-// Close ends all tunnels, which a server that shuts down does not wait for, and returns when they have ended.
-func (g *Gateway) Close() { g.tunnels.close() }
+// Close ends all tunnels, which a server that shuts down does not wait for, and what is computed behind, and returns when they have ended.
+func (g *Gateway) Close() {
+	g.owned.close()
+	g.tunnels.close()
+}
 
 // SetHubs replaces the hubs. Requests under way keep theirs.
 func (g *Gateway) SetHubs(hubs []Hub) {
@@ -102,6 +115,7 @@ type exchange struct {
 	client  auth.Client
 	hub     *Hub
 	outcome fill.Outcome
+	subtree []string // the digests that the client knows of what it asks for
 	url     string
 	form    form
 	path    string // for the log, where the request's own may not be shown
@@ -119,6 +133,7 @@ type exchange struct {
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{id: newID(), start: g.cfg.Now(), client: g.cfg.Guard.Identify(r)}
 	x.asked, x.connect = r.URL.Path, r.Method == http.MethodConnect
+	x.takeSubtree(r)
 	w.Header()["X-Request-Id"] = []string{x.id}
 	err := g.serve(w, r, x)
 	if err != nil {
@@ -356,29 +371,3 @@ func newID() string {
 	rand.Read(b[:])
 	return hex.EncodeToString(b[:])
 }
-
-// counting notes what another handler sent.
-type counting struct {
-	http.ResponseWriter
-	x *exchange
-}
-
-func (c *counting) WriteHeader(status int) {
-	if c.x.status == 0 && status >= 200 {
-		c.x.status = status
-	}
-	c.ResponseWriter.WriteHeader(status)
-}
-
-func (c *counting) Write(p []byte) (int, error) {
-	if c.x.status == 0 {
-		c.x.status = http.StatusOK
-	}
-	n, err := c.ResponseWriter.Write(p)
-	c.x.sent += int64(n)
-	return n, err
-}
-
-func (c *counting) Unwrap() http.ResponseWriter { return c.ResponseWriter }
-
-var _ io.Writer = (*counting)(nil)

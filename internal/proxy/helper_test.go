@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -83,6 +84,12 @@ func (l *lines) requests() (all []map[string]any) {
 // newRig serves these hubs; each has the one origin as its upstream, under the path /<name> unless it is called "top".
 func newRig(t *testing.T, hubs ...Hub) *rig {
 	t.Helper()
+	return newRigAt(t, "", hubs...)
+}
+
+// newRigAt is newRig with one upstream for all hubs, unless that is "".
+func newRigAt(t *testing.T, upstream string, hubs ...Hub) *rig {
+	t.Helper()
 	g := &rig{t: t, o: origintest.New(t), out: origintest.New(t), logs: &lines{}, reg: prometheus.NewRegistry()}
 	g.policy = fill.Policy{Rule: freshness.Rule{NegativeTTL: 15 * time.Second}, Follow: true, Tries: 1, Backoff: time.Microsecond}
 	if len(hubs) == 0 {
@@ -94,7 +101,7 @@ func newRig(t *testing.T, hubs ...Hub) *rig {
 		if h.Name != "top" {
 			base += "/" + h.Name
 		}
-		u, err := url.Parse(base)
+		u, err := url.Parse(cmp.Or(upstream, base))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -30,15 +30,21 @@ var forms = map[string]string{
 // list sends a directory. a is the origin's answer that it was read from; nil when there was none.
 func (g *Gateway) list(w http.ResponseWriter, r *http.Request, x *exchange, d *directory, a *fill.Answer) error {
 	g.ascend(d.hub, d.key)
+	if d.listed = x.start; d.meta != nil {
+		d.listed = d.meta.Received
+	}
 	if d.query.Raw && a != nil {
 		return g.reply(w, r, x, d.place, a)
 	}
-	x.head = g.cfg.Now().Sub(x.start)
 	x.class = "directory"
+	h := w.Header()
+	if g.unchangedBelow(h, r, x, d) {
+		return g.unmodified(w, r, x, d)
+	}
+	x.head = g.cfg.Now().Sub(x.start)
 	held := g.held(d)
 	order := g.arrange(d, held)
 	tag := d.tag(a, held, g.cfg.Now())
-	h := w.Header()
 	h["Vary"] = []string{strings.Join(append([]string{"Accept", "Accept-Encoding"}, d.vary...), ", ")}
 	if len(d.control) > 0 {
 		h["Cache-Control"] = []string{strings.Join(d.control, ", ")}
@@ -51,17 +57,16 @@ func (g *Gateway) list(w http.ResponseWriter, r *http.Request, x *exchange, d *d
 	if d.meta != nil {
 		h["Age"] = []string{strconv.FormatInt(int64(max(0, g.cfg.Now().Sub(d.meta.Received))/time.Second), 10)}
 	}
-	g.stamp(h, x)
 	if tag != "" && unchanged(r.Header["If-None-Match"], tag) {
-		x.status = http.StatusNotModified
-		w.WriteHeader(x.status)
-		return nil
+		return g.unmodified(w, r, x, d)
 	}
+	g.stamp(h, x)
 	h["Content-Type"] = []string{forms[d.form]}
 	if d.form == listing.FormHTML {
 		h["Content-Security-Policy"] = []string{g.cfg.BrowsePolicy}
 	}
 	x.status, x.open = http.StatusOK, !r.ProtoAtLeast(1, 1)
+	g.touch(r.Method, x.status, d.key)
 	if r.Method == http.MethodHead {
 		w.WriteHeader(x.status)
 		return nil
@@ -73,6 +78,16 @@ func (g *Gateway) list(w http.ResponseWriter, r *http.Request, x *exchange, d *d
 		g.sweeping.Unlock()
 	}
 	return err
+}
+
+// unmodified says that the client knows the directory.
+func (g *Gateway) unmodified(w http.ResponseWriter, r *http.Request, x *exchange, d *directory) error {
+	x.head = g.cfg.Now().Sub(x.start)
+	x.status = http.StatusNotModified
+	g.touch(r.Method, x.status, d.key)
+	g.stamp(w.Header(), x)
+	w.WriteHeader(x.status)
+	return nil
 }
 
 // stream writes the rows in the form asked for.
@@ -96,7 +111,11 @@ func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, x *exchange, d 
 	case listing.FormText:
 		err = listing.WriteText(out, rows)
 	default:
-		err = g.cfg.Browse(out, d.page(rows, g.cfg.Now()))
+		p := d.page(rows, g.cfg.Now())
+		if asOf, ok := g.cfg.AsOf(d.key); ok {
+			p.Mirrored = asOf
+		}
+		err = g.cfg.Browse(out, p)
 	}
 	return err
 }
@@ -192,10 +211,8 @@ func (g *Gateway) rows(d *directory, held map[string]bool, order []int32) iter.S
 	return func(yield func(listing.Row) bool) {
 		for _, i := range order {
 			e := &d.list.Entries[i]
-			if strings.IndexByte(e.Name, '\\') >= 0 {
-				if _, err := d.key.Child(e.Name, false); err != nil {
-					continue // with a dot segment behind a backslash, which no request may name
-				}
+			if !nameable(d.key, e.Name) {
+				continue
 			}
 			if !yield(g.row(d, held, e)) {
 				return
@@ -218,7 +235,8 @@ func (g *Gateway) row(d *directory, held map[string]bool, e *listing.Entry) list
 	return row
 }
 
-// join puts into a row what is held of its name. Of a validated entry the size and time are exact, whatever the listing shows.
+// join puts into a row what is held of its name. The size and time of a held file are exact, whatever the listing shows, but only where it is known that the
+// listing tells of that very file: a mirror behind this one would take a changed file for the one it has.
 func (g *Gateway) join(d *directory, row *listing.Row, held map[string]bool) {
 	row.Cached = listing.Absent
 	below, here := held[row.Name]
@@ -254,13 +272,32 @@ func (g *Gateway) join(d *directory, row *listing.Row, held map[string]bool) {
 	if adopted && !d.made {
 		return
 	}
-	row.Size, row.SizeExact = meta.Size, true
 	if row.Kind == listing.Unknown {
 		row.Kind = listing.File
 	}
-	if t, err := http.ParseTime(meta.LastModified()); err == nil {
-		row.ModTime, row.Step, row.ZoneKnown = t.UTC(), time.Second, true
+	c := copyOf(meta)
+	switch {
+	case d.made || row.Confirms(c, d.listed):
+		row.Size, row.SizeExact = c.Size, true
+		if !c.ModTime.IsZero() {
+			row.ModTime, row.Step, row.ZoneKnown = c.ModTime, time.Second, true
+		}
+	case row.Size < 0 && row.ModTime.IsZero():
+		// Nothing is told of it: better to show what the held one was, as a figure that nobody should rely on, than nothing.
+		row.Size, row.SizeExact, row.ModTime, row.Step, row.ZoneKnown = c.Size, false, c.ModTime, 0, !c.ModTime.IsZero()
 	}
+}
+
+// copyOf is what is known of a held file. Its origin stood by it at the Date of its answer: our clock may be ahead of the one that Last-Modified is by.
+func copyOf(m *cache.Meta) listing.Copy {
+	c := listing.Copy{Size: m.Size, Asked: m.Asked, Vouched: m.Received, Row: m.Row}
+	if t, err := http.ParseTime(m.LastModified()); err == nil {
+		c.ModTime = t.UTC()
+	}
+	if t, err := http.ParseTime(m.Header.Get("Date")); err == nil && t.Before(c.Vouched) {
+		c.Vouched = t
+	}
+	return c
 }
 
 func (g *Gateway) state(key cache.Key, m *cache.Meta, adopted bool) listing.State {

@@ -40,6 +40,7 @@ func (g *Gateway) reply(w http.ResponseWriter, r *http.Request, x *exchange, to 
 	for name, values := range a.Header {
 		h[name] = values
 	}
+	delete(h, subtreeField)
 	h["X-Request-Id"] = []string{x.id}
 	h["Via"] = append([]string(nil), h["Via"]...) // what is stamped must not reach the store
 	h["Cache-Status"] = append([]string(nil), h["Cache-Status"]...)
@@ -57,6 +58,7 @@ func (g *Gateway) reply(w http.ResponseWriter, r *http.Request, x *exchange, to 
 		h["Content-Type"] = nil // the origin said nothing of it, nor do we
 	}
 	x.status, x.open = a.Status, a.Body != nil && a.Length < 0 && !r.ProtoAtLeast(1, 1)
+	g.touch(r.Method, x.status, to.key)
 	w.WriteHeader(a.Status)
 	if a.Body == nil {
 		return nil

@@ -244,7 +244,7 @@ func TestPages(t *testing.T) {
 		{
 			"a listed directory", func(*listing.Page) {},
 			[]string{">1 entry<", `<time class="ago" datetime="2026-11-21T11:57:00Z">3 min ago</time>`, "2026-11-21 11:57 UTC", "1 of 1 file held, 1.0 MiB", `<b aria-current="page"><bdi>a b</bdi></b>`, `data-whole`},
-			[]string{"role=\"status\"", `name="raw"`, `class="pages"`, "disabled"},
+			[]string{"mirrored", "role=\"status\"", `name="raw"`, `class="pages"`, "disabled"},
 		},
 		{
 			"off line", func(p *listing.Page) { p.Offline, p.Stale = true, true },
@@ -255,6 +255,14 @@ func TestPages(t *testing.T) {
 			[]string{"out of reach", "others may be missing"}, []string{"0001"},
 		},
 		{"made here", func(p *listing.Page) { p.Made, p.AsOf = true, time.Time{} }, []string{"gives no listing", "others may be missing"}, []string{"out of reach"}},
+		{
+			"mirrored", func(p *listing.Page) { p.Mirrored = pageNow.Add(-time.Hour) },
+			[]string{`mirrored, as of <time class="w" datetime="2026-11-21T11:00:00Z">2026-11-21 11:00 UTC</time>`, "· listed"}, nil,
+		},
+		{
+			"mirrored and off line", func(p *listing.Page) { p.Mirrored, p.Offline, p.Stale = pageNow.Add(-time.Hour), true, true },
+			[]string{"out of reach", "mirrored, as of"}, nil,
+		},
 		{"old", func(p *listing.Page) { p.Stale = true }, []string{"Not confirmed by the upstream"}, []string{"out of reach"}},
 		{"owned here", func(p *listing.Page) { p.Local, p.Offline, p.Made = true, true, true }, []string{"this instance owns it"}, []string{`role="status"`}},
 		{"with the upstream's page", func(p *listing.Page) { p.HasRaw = true }, []string{`name="raw" value="1"`}, nil},

@@ -93,6 +93,10 @@ func (o *sheet) appendTop(b []byte) []byte {
 		b = append(b, " · listed "...)
 		b = appendAsOf(b, p.AsOf, p.Now)
 	}
+	if !p.Mirrored.IsZero() {
+		b = append(b, " · mirrored, as of "...)
+		b = appendWhen(b, p.Mirrored.UTC())
+	}
 	b = append(b, "</p>"...)
 	if o.expected() > 0 {
 		b = append(b, `<input id="find" type="search" placeholder="Filter" aria-label="Filter by name" aria-keyshortcuts="/" autocomplete="off" autocapitalize="off" spellcheck="false">`...)
@@ -146,6 +150,15 @@ func appendAsOf(b []byte, t, now time.Time) []byte {
 	b = append(b, `</time>, <span class="w">`...)
 	b = t.AppendFormat(b, "2006-01-02 15:04 UTC")
 	return append(b, "</span>"...)
+}
+
+// appendWhen appends a time in UTC, to the minute.
+func appendWhen(b []byte, t time.Time) []byte {
+	b = append(b, `<time class="w" datetime="`...)
+	b = t.AppendFormat(b, time.RFC3339)
+	b = append(b, `">`...)
+	b = t.AppendFormat(b, "2006-01-02 15:04 UTC")
+	return append(b, "</time>"...)
 }
 
 // ago words an age; the script has the same words.

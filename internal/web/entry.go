@@ -43,6 +43,7 @@ type entryView struct {
 	Next       string          `json:"next"`
 	Listing    *listingView    `json:"listing,omitempty"` // of a directory
 	Listed     *listedView     `json:"listed,omitempty"`  // what the directory's listing says of it
+	Mirrored   *mirroredView   `json:"mirrored,omitempty"`
 	Fetch      fetchView       `json:"fetch"`
 }
 
@@ -112,7 +113,7 @@ func (s *Server) look(r *http.Request) (*entryView, error) {
 		return nil, err
 	}
 	path, base := s.clientURL(key, raw, r)
-	v := &entryView{URL: path, Hub: key.Hub(), Key: key.String(), Kind: "file", Held: listing.Absent.String(), Filling: x.Flight, Next: x.Next}
+	v := &entryView{URL: path, Hub: key.Hub(), Key: key.String(), Kind: "file", Held: listing.Absent.String(), Filling: x.Flight, Next: x.Next, Mirrored: s.walked(key)}
 	if key.IsDir() {
 		v.Kind = "directory"
 	}

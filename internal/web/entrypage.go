@@ -125,6 +125,9 @@ func (s *Server) facts(v *entryView) []fact {
 		add("Listed time", s.moment(l.ModTime), false)
 		add("Listing of", s.moment(&l.AsOf), false)
 	}
+	if m := v.Mirrored; m != nil {
+		add("Mirrored", "with "+m.Subtree+", as of "+s.moment(&m.AsOf), false)
+	}
 	add("Held since", s.moment(v.Since), false)
 	if v.Received != nil && !v.Received.Equal(*v.Since) {
 		add("Last confirmed", s.moment(v.Received), false)

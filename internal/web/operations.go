@@ -57,6 +57,7 @@ type statusView struct {
 	Flights   []flightView `json:"flights"`
 	Upstreams any          `json:"upstreams"`
 	Disk      *diskView    `json:"disk,omitempty"`
+	Mirror    *mirrorCount `json:"mirror,omitempty"`
 }
 
 type hubView struct {
@@ -88,7 +89,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	now := s.cfg.Now()
 	v := statusView{
 		Started: second(s.started), Uptime: now.Sub(s.started).Seconds(), Mode: s.cfg.Mode, Offline: s.cfg.Offline, Ready: true,
-		Upstreams: s.cfg.Upstreams(), Flights: []flightView{}, Hubs: []hubView{},
+		Upstreams: s.cfg.Upstreams(), Flights: []flightView{}, Hubs: []hubView{}, Mirror: s.countMirror(),
 	}
 	if st := s.cfg.Store; st != nil {
 		if err := st.Health(); err != nil {
@@ -170,29 +171,30 @@ func (s *Server) counts() (map[string]count, error) {
 
 // explainView is the JSON of /-/explain.
 type explainView struct {
-	URL        string     `json:"url"`
-	Hub        string     `json:"hub"`
-	Key        string     `json:"key"`
-	Held       bool       `json:"held"`
-	Adopted    bool       `json:"adopted,omitempty"`
-	Status     int        `json:"status,omitempty"`
-	Size       *int64     `json:"size,omitempty"`
-	SHA256     string     `json:"sha256,omitempty"`
-	HeldSince  *time.Time `json:"held_since,omitempty"`
-	Confirmed  *time.Time `json:"confirmed,omitempty"`
-	ETag       string     `json:"etag,omitempty"`
-	Modified   string     `json:"last_modified,omitempty"`
-	Fresh      bool       `json:"fresh"`
-	FreshUntil *time.Time `json:"fresh_until,omitempty"`
-	Age        *int64     `json:"age,omitempty"`
-	Lifetime   *int64     `json:"lifetime,omitempty"`
-	Rule       string     `json:"rule,omitempty"`
-	MayStale   bool       `json:"may_serve_stale"`
-	Flight     bool       `json:"filling"`
-	Next       string     `json:"next"`
-	From       string     `json:"from,omitempty"`
-	Upstream   string     `json:"upstream,omitempty"`
-	Policy     any        `json:"policy,omitempty"`
+	URL        string        `json:"url"`
+	Hub        string        `json:"hub"`
+	Key        string        `json:"key"`
+	Held       bool          `json:"held"`
+	Adopted    bool          `json:"adopted,omitempty"`
+	Status     int           `json:"status,omitempty"`
+	Size       *int64        `json:"size,omitempty"`
+	SHA256     string        `json:"sha256,omitempty"`
+	HeldSince  *time.Time    `json:"held_since,omitempty"`
+	Confirmed  *time.Time    `json:"confirmed,omitempty"`
+	ETag       string        `json:"etag,omitempty"`
+	Modified   string        `json:"last_modified,omitempty"`
+	Fresh      bool          `json:"fresh"`
+	FreshUntil *time.Time    `json:"fresh_until,omitempty"`
+	Age        *int64        `json:"age,omitempty"`
+	Lifetime   *int64        `json:"lifetime,omitempty"`
+	Rule       string        `json:"rule,omitempty"`
+	MayStale   bool          `json:"may_serve_stale"`
+	Flight     bool          `json:"filling"`
+	Next       string        `json:"next"`
+	Mirrored   *mirroredView `json:"mirrored,omitempty"`
+	From       string        `json:"from,omitempty"`
+	Upstream   string        `json:"upstream,omitempty"`
+	Policy     any           `json:"policy,omitempty"`
 }
 
 func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
@@ -212,7 +214,7 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	now := s.cfg.Now()
-	v := explainView{URL: raw, Hub: key.Hub(), Key: key.String(), Held: x.Held, Adopted: x.Adopted, Flight: x.Flight, Next: x.Next}
+	v := explainView{URL: raw, Hub: key.Hub(), Key: key.String(), Held: x.Held, Adopted: x.Adopted, Flight: x.Flight, Next: x.Next, Mirrored: s.walked(key)}
 	policy := s.cfg.Filler.Effective(key)
 	if m := x.Meta; m != nil {
 		verdict := x.Plan.Verdict
@@ -265,6 +267,9 @@ func (s *Server) purge(w http.ResponseWriter, r *http.Request) error {
 	key, err := s.cfg.Resolve(in.Path, r.Host)
 	if err != nil {
 		return resolveFailure(err)
+	}
+	if s.cfg.Mirror != nil {
+		s.cfg.Mirror.Forget(key) // first: a walk under way would bring back what is removed
 	}
 	n, err := s.cfg.Filler.Purge(key, in.Recursive)
 	if err != nil {

@@ -29,9 +29,14 @@ var endpoints = []endpoint{
 	{method: "GET", path: "/-/status", status: 200},
 	{method: "GET", path: "/-/modules", status: 200},
 	{method: "GET", path: "/-/modules/{key}", status: 200},
+	{method: "GET", path: "/-/mirror", status: 200},
+	{method: "GET", path: "/-/events", status: 200},
+	{method: "GET", path: "/-/trash", status: 200},
 	{method: "GET", path: "/-/ensure/{id}", status: 404},
 	{method: "POST", path: "/-/ensure", body: `{"urls":["/up/a"],"wait":true}`, status: 200},
 	{method: "POST", path: "/-/purge", body: `{"path":"/up/a"}`, status: 200},
+	{method: "POST", path: "/-/walk", body: `{"subtree":"/up/d"}`, status: 202},
+	{method: "POST", path: "/-/trash", body: `{"path":"/up/a","restore":true}`, status: 200},
 	{method: "POST", path: "/-/reload", status: 200},
 }
 
@@ -48,6 +53,14 @@ var adminOnly = []endpoint{
 
 func (e endpoint) target() string {
 	return strings.NewReplacer("{id}", "0123", "{name}", "goroutine", "{key}", "legacy").Replace(e.path) + e.query
+}
+
+// leaving makes the request to an endpoint that answers for as long as its client stays one that ends.
+func (e endpoint) leaving() []change {
+	if strings.Contains(e.path, "/pprof/") || e.path == "/-/events" {
+		return []change{gone}
+	}
+	return nil
 }
 
 // strangers are clients that may not operate or observe.
@@ -100,27 +113,24 @@ func TestEveryEndpointIsInTheTable(t *testing.T) {
 }
 
 func TestScopes(t *testing.T) {
-	g := newRig(t)
+	f, bin := twoSubtrees(), &fakeTrash{}
+	g := newRig(t, withMirror(f), withTrash(bin))
 	g.file("/a")
 	check := func(h http.Handler, e endpoint) {
 		t.Helper()
-		var changes []change
-		if strings.Contains(e.path, "/pprof/") {
-			changes = append(changes, gone) // a profile lasts until its client leaves
-		}
-		w := do(t, h, e.method, e.target(), e.body, changes...)
+		w := do(t, h, e.method, e.target(), e.body, e.leaving()...)
 		if w.Code != e.status && !strings.Contains(e.path, "/pprof/") || w.Code == http.StatusForbidden {
 			t.Errorf("%s %s by a local client = %d, want %d\n%s", e.method, e.target(), w.Code, e.status, w.Body)
 		}
 		for who, changes := range strangers {
-			before := g.asked()
+			before := g.asked() + len(f.asked()) + len(bin.restored)
 			w := do(t, h, e.method, e.target(), e.body, changes...)
 			switch {
 			case e.anyone && w.Code != e.status:
 				t.Errorf("%s %s by %s = %d, want %d", e.method, e.target(), who, w.Code, e.status)
 			case !e.anyone:
 				isProblem(t, e.method+" "+e.target()+" by "+who, w, http.StatusForbidden, "denied")
-				if g.asked() != before {
+				if g.asked()+len(f.asked())+len(bin.restored) != before {
 					t.Errorf("%s %s by %s was refused, and done", e.method, e.target(), who)
 				}
 			}
@@ -149,7 +159,8 @@ func gone(r *http.Request) {
 }
 
 func TestOtherSitesPagesChangeNothing(t *testing.T) {
-	g := newRig(t)
+	f, bin := twoSubtrees(), &fakeTrash{}
+	g := newRig(t, withMirror(f), withTrash(bin))
 	g.file("/a")
 	posts := 0
 	for _, e := range endpoints {
@@ -173,7 +184,7 @@ func TestOtherSitesPagesChangeNothing(t *testing.T) {
 			{"a page of no origin", []change{field("Origin", "null")}, true},
 			{"a page of no origin, whatever else is said", []change{field("Origin", "null"), field("Sec-Fetch-Site", "same-origin")}, true},
 		} {
-			before := g.asked()
+			before := g.asked() + len(f.asked()) + len(bin.restored)
 			g.tree.Remove(mustKey(t, g, "/up/a"), false)
 			w := g.do(e.method, e.target(), e.body, row.changes...)
 			if !row.refused {
@@ -183,22 +194,29 @@ func TestOtherSitesPagesChangeNothing(t *testing.T) {
 				continue
 			}
 			isProblem(t, row.claim+": POST "+e.path, w, http.StatusForbidden, "cross_origin")
-			if g.asked() != before {
+			if g.asked()+len(f.asked())+len(bin.restored) != before {
 				t.Errorf("%s: POST %s was refused, and done", row.claim, e.path)
 			}
 		}
 	}
-	if posts != 3 {
-		t.Errorf("%d endpoints change state, want the three of the contract", posts)
+	if posts != 5 {
+		t.Errorf("%d endpoints change state, want the five of the contract", posts)
 	}
 }
 
 func TestMethods(t *testing.T) {
 	g := newRig(t)
+	byPath := map[string]string{}
 	for _, e := range endpoints {
-		allowed := map[string]string{"GET": "GET, HEAD", "POST": "POST"}[e.method]
+		if byPath[e.path] != "" {
+			byPath[e.path] += ", "
+		}
+		byPath[e.path] += map[string]string{"GET": "GET, HEAD", "POST": "POST"}[e.method]
+	}
+	for _, e := range endpoints {
+		allowed := byPath[e.path]
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"} {
-			w := g.do(method, e.target(), "{}")
+			w := g.do(method, e.target(), "{}", e.leaving()...)
 			if strings.Contains(allowed, method) {
 				if w.Code == http.StatusMethodNotAllowed {
 					t.Errorf("%s %s = 405", method, e.path)

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net/http/pprof"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -39,7 +41,9 @@ type HubInfo struct {
 // Config is what a Server works with.
 type Config struct {
 	Filler *fill.Filler
-	Store  Store // nil when nothing is stored
+	Store  Store  // nil when nothing is stored
+	Mirror Mirror // likewise
+	Trash  Trash  // likewise
 	Guard  *auth.Guard
 	// Resolve returns the Key that a URL or path means, as a client of host would ask for it or as its upstream has it.
 	Resolve func(raw, host string) (cache.Key, error)
@@ -66,7 +70,7 @@ type Config struct {
 	Now        func() time.Time
 }
 
-// A Server is the http.Handler of /-/. Close ends the tasks that it runs.
+// A Server is the http.Handler of /-/. Close ends the tasks that it runs and the streams of events; EndStreams the latter alone, when a drain begins.
 type Server struct {
 	cfg     Config
 	log     *slog.Logger
@@ -78,6 +82,11 @@ type Server struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	tasks  tasks
+
+	streaming  context.Context // ends with EndStreams, and with ctx
+	endStreams context.CancelFunc
+	streams    chan struct{} // holds a token for each that is open
+	eventID    atomic.Uint64
 }
 
 // NewServer returns a Server.
@@ -88,8 +97,9 @@ func NewServer(cfg Config) *Server {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, log: cfg.Logger, started: cfg.Now()}
+	s := &Server{cfg: cfg, log: cfg.Logger, started: cfg.Now(), streams: make(chan struct{}, maxStreams)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.streaming, s.endStreams = context.WithCancel(s.ctx)
 	r := s.routes()
 	s.mux = r
 	a := s.routes()
@@ -125,12 +135,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.Serve
 
 func (s *Server) routes() *mux.Router {
 	r := mux.NewRouter().SkipClean(true).UseEncodedPath()
-	posts := map[string]bool{}
+	allowed := map[string]string{}
 	get := func(path string, scope auth.Scope, h handler) {
+		allowed[path] = "GET, HEAD"
 		r.HandleFunc(path, s.guarded(scope, h)).Methods(http.MethodGet, http.MethodHead)
 	}
 	post := func(path string, h handler) {
-		posts[path] = true
+		if allowed[path] != "" {
+			allowed[path] += ", "
+		}
+		allowed[path] += "POST"
 		r.HandleFunc(path, s.guarded(auth.Operate, s.sameSite(h))).Methods(http.MethodPost)
 	}
 	get("/-/healthz", auth.Read, s.healthz)
@@ -145,9 +159,14 @@ func (s *Server) routes() *mux.Router {
 	get("/-/status", auth.Observe, s.status)
 	get("/-/modules", auth.Observe, s.listModules)
 	get("/-/modules/{key}", auth.Observe, s.oneModule)
+	get("/-/mirror", auth.Observe, s.mirrored)
+	get("/-/events", auth.Observe, s.events)
+	get("/-/trash", auth.Observe, s.listTrash)
 	get("/-/ensure/{id}", auth.Operate, s.task)
 	post("/-/ensure", s.ensure)
 	post("/-/purge", s.purge)
+	post("/-/walk", s.walk)
+	post("/-/trash", s.restore)
 	post("/-/reload", s.reload)
 	r.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		harden(w.Header())
@@ -155,11 +174,7 @@ func (s *Server) routes() *mux.Router {
 	})
 	r.MethodNotAllowedHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		harden(w.Header())
-		allow := "GET, HEAD"
-		if posts[r.URL.EscapedPath()] {
-			allow = "POST"
-		}
-		w.Header().Set("Allow", allow)
+		w.Header().Set("Allow", cmp.Or(allowed[r.URL.EscapedPath()], "GET, HEAD")) // the paths that are not in it have a variable
 		s.fail(w, r, &failure{http.StatusMethodNotAllowed, "method", r.Method + " is not for this endpoint"})
 	})
 	return r

@@ -132,7 +132,7 @@ var hubsPage = template.Must(template.New("hubs").Parse(`<p class="lead">What th
 {{range $hub := .Hubs}}<tr class="dir{{if $.Operator}} seen{{end}}"><td>{{if .Open}}<a href="{{.Open}}">{{.Name}}</a>{{else}}{{.Name}}{{end}}</td>` +
 	`<td>{{.Path}}{{range $i, $h := .Hosts}}{{if or $i $hub.Path}}, {{end}}{{$h}}{{end}}</td>{{if $.Operator}}<td>{{.Upstream}}</td>{{end}}</tr>
 {{end}}</tbody></table>{{else}}<p class="none">No hub is configured.</p>{{end}}</main>
-<footer><p></p><form action="/-/clients"><button class="tool">Clients</button></form>{{if .Operator}}<form action="/-/status"><button class="tool">Status</button></form><form action="/-/metrics"><button class="tool">Metrics</button></form>{{end}}</footer>
+<footer><p></p><form action="/-/clients"><button class="tool">Clients</button></form>{{if .Operator}}<form action="/-/mirror"><button class="tool">Mirror</button></form><form action="/-/status"><button class="tool">Status</button></form><form action="/-/metrics"><button class="tool">Metrics</button></form>{{end}}</footer>
 `))
 
 // Front is the handler of "/" where no hub is mounted: the list of hubs.
