@@ -3,7 +3,7 @@
 # The three FTP servers exclude each other as packages, so they are unpacked side by side below $ZCACHE_FTPD; only their libraries are installed.
 set -euo pipefail
 
-packages=(nginx-light curl wget git ca-certificates rclone lftp chromium attr strace e2fsprogs mount util-linux "$@")
+packages=(nginx-light apache2-bin lighttpd curl wget git ca-certificates rclone lftp chromium attr strace e2fsprogs mount util-linux "$@")
 
 # The browser tests take a library from npm, which may have been installed by other means than Debian's.
 # Debian 12 has Node.js 18; playwright-core 1.61 is the last that runs on it.

@@ -106,7 +106,7 @@ func (r refresher) Refresh(ctx context.Context, a mirror.Ask) (mirror.Answer, er
 	if err != nil {
 		return mirror.Answer{Status: got.Status}, err
 	}
-	return mirror.Answer{Outcome: outcomes[got.Outcome], Status: got.Status, Bytes: got.Bytes, After: got.After, Location: got.Location}, nil
+	return mirror.Answer{Outcome: outcomes[got.Outcome], Status: got.Status, Bytes: got.Bytes, After: got.After, Location: got.Location, AsOf: got.AsOf}, nil
 }
 
 // Listing returns the fields that select the stored listing of a directory.

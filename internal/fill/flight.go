@@ -88,6 +88,7 @@ type flight struct {
 	lone    bool        // and only to the client that leads
 	status  int         // of the origin's answer, when it answered
 	said    http.Header // with these fields; not to be changed
+	asOf    time.Time   // of a subtree that the origin says is unchanged
 	stored  *cache.Meta // what was published; it and unkept are set before end is closed
 	unkept  error       // why the store did not publish
 	err     error

@@ -28,7 +28,7 @@ const (
 	SyncSame      SyncOutcome = iota // what is held stands; of a directory asked for with Subtree: so does all below it
 	SyncStored                       // it was fetched and is held now
 	SyncGone                         // 404 or 410; what was held is there still
-	SyncDenied                       // 401, 403, 407 or 451
+	SyncDenied                       // 401, 403, 451, or another 4xx that asking again would not change
 	SyncLimited                      // 429, or 503 with Retry-After
 	SyncElsewhere                    // a redirect that is not followed here
 	SyncUnkept                       // the origin has it, but it may not be kept
@@ -41,6 +41,7 @@ type SyncResult struct {
 	Bytes    int64         // of the body that was fetched
 	After    time.Duration // Retry-After; 0 when it tells none
 	Location string        // as it came
+	AsOf     time.Time     // of a directory: as of when its upstream vouches for all below it; zero when it does not
 }
 
 const (
@@ -185,16 +186,16 @@ func (f *Filler) verdict(fl *flight, wrong error) (SyncResult, error) {
 		return got, fl.err
 	case status == http.StatusNotFound || status == http.StatusGone:
 		got.Outcome = SyncGone
-	case status == http.StatusUnauthorized || status == http.StatusForbidden || status == http.StatusProxyAuthRequired || status == http.StatusUnavailableForLegalReasons:
-		got.Outcome = SyncDenied
 	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable && waits:
 		got.Outcome, got.After = SyncLimited, after
+	case lastWord(status):
+		got.Outcome = SyncDenied
 	case status >= 400:
 		return got, &StatusError{fl.key, status}
 	case status >= 300 && status != http.StatusNotModified:
 		got.Outcome, got.Location = SyncElsewhere, fl.said.Get("Location")
 	case fl.result() == confirmed && !fl.lone:
-		got.Outcome = SyncSame
+		got.Outcome, got.AsOf = SyncSame, fl.asOf
 	case fl.result() == passed && fl.err != nil:
 		return got, fmt.Errorf("store %s: %w", fl.key, fl.err)
 	case fl.result() != filling || status != http.StatusOK:
@@ -203,6 +204,15 @@ func (f *Filler) verdict(fl *flight, wrong error) (SyncResult, error) {
 		return f.landedWell(fl, got, wrong)
 	}
 	return got, nil
+}
+
+// lastWord says that a status is the origin's last word on a request: there are servers that list names which they then call bad requests.
+func lastWord(status int) bool {
+	switch status {
+	case http.StatusRequestTimeout, http.StatusMisdirectedRequest, http.StatusTooEarly: // of the connection rather than the name
+		return false
+	}
+	return status >= 400 && status < 500
 }
 
 // landedWell says what came of a body with status 200.
@@ -216,6 +226,9 @@ func (f *Filler) landedWell(fl *flight, got SyncResult, wrong error) (SyncResult
 		return got, fmt.Errorf("get %s: %w", fl.key, cache.ErrNoListing)
 	}
 	got.Outcome, got.Bytes = SyncStored, fl.stored.Size
+	if _, asOf, complete := parseSubtree(fl.stored.Header.Get(subtree)); complete {
+		got.AsOf = asOf
+	}
 	return got, nil
 }
 
@@ -244,7 +257,7 @@ func (f *Filler) question(fl *flight, entry *cache.Entry) (h held, condition htt
 // unchanged acts on a 304 to the digest of a subtree, which stands only if it is for that digest and for all of the subtree.
 func (f *Filler) unchanged(fl *flight, got *fetched, entry *cache.Entry) {
 	got.resp.Body.Close()
-	digest, complete := parseSubtree(got.resp.Header.Get(subtree))
+	digest, asOf, complete := parseSubtree(got.resp.Header.Get(subtree))
 	if digest != fl.errand.digest || !complete {
 		f.fail(fl, 0, fmt.Errorf("get %s: %w: status 304 for another subtree than was asked for", got.url, ErrUnreachable))
 		return
@@ -255,25 +268,32 @@ func (f *Filler) unchanged(fl *flight, got *fetched, entry *cache.Entry) {
 			f.freshen(entry, m, &fl.trip)
 		}
 	}
+	fl.asOf = asOf
 	f.decide(fl, confirmed)
 }
 
-// parseSubtree reads a Zcache-Subtree field: the digest, a string of RFC 9651 in which nothing needs an escape, and its parameters.
-func parseSubtree(s string) (digest string, complete bool) {
+// parseSubtree reads a Zcache-Subtree field: the digest, a string of RFC 9651 in which nothing needs an escape, and its parameters, of which as-of is a Date.
+func parseSubtree(s string) (digest string, asOf time.Time, complete bool) {
 	s, ok := strings.CutPrefix(strings.TrimSpace(s), `"`)
 	if !ok {
-		return "", false
+		return "", asOf, false
 	}
 	digest, params, ok := strings.Cut(s, `"`)
 	if !ok {
-		return "", false
+		return "", asOf, false
 	}
 	for p := range strings.SplitSeq(params, ";") {
-		if p = strings.TrimSpace(p); p == "complete" || p == "complete=?1" {
+		p = strings.TrimSpace(p)
+		if p == "complete" || p == "complete=?1" {
 			complete = true
 		}
+		if at, ok := strings.CutPrefix(p, "as-of=@"); ok {
+			if n, err := strconv.ParseInt(at, 10, 64); err == nil {
+				asOf = time.Unix(n, 0)
+			}
+		}
 	}
-	return digest, complete
+	return digest, asOf, complete
 }
 
 // retryAfter reads how long the origin wants to be left alone (RFC 9110 section 10.2.3). ok is false when it does not say.

@@ -49,6 +49,7 @@ func TestSyncTellsWhatBecameOfAFile(t *testing.T) {
 		{"401 is denied", text, []origintest.Option{origintest.Status(401)}, SyncResult{Outcome: SyncDenied, Status: 401}},
 		{"403 is denied", text, []origintest.Option{origintest.Status(403)}, SyncResult{Outcome: SyncDenied, Status: 403}},
 		{"451 is denied", text, []origintest.Option{origintest.Status(451)}, SyncResult{Outcome: SyncDenied, Status: 451}},
+		{"400 is denied", text, []origintest.Option{origintest.Status(400)}, SyncResult{Outcome: SyncDenied, Status: 400}},
 		{"429 is a limit", text, []origintest.Option{origintest.Status(429)}, SyncResult{Outcome: SyncLimited, Status: 429}},
 		{"503 with Retry-After is a limit", text, []origintest.Option{origintest.Status(503), origintest.Header("Retry-After", "7")},
 			SyncResult{Outcome: SyncLimited, Status: 503, After: 7 * time.Second}},
@@ -91,6 +92,10 @@ func TestSyncFailsWhereTheOriginGivesNoAnswerThatCounts(t *testing.T) {
 		{"a server error", "/a", []origintest.Option{origintest.Status(500)}, func(err error) bool {
 			var s *StatusError
 			return errors.As(err, &s) && s.Status == 500
+		}},
+		{"408 says nothing of the name", "/a", []origintest.Option{origintest.Status(408)}, func(err error) bool {
+			var s *StatusError
+			return errors.As(err, &s) && s.Status == 408
 		}},
 		{"503 without Retry-After", "/a", []origintest.Option{origintest.Status(503)}, func(err error) bool {
 			var s *StatusError

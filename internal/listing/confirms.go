@@ -32,7 +32,7 @@ func (e *Entry) Confirms(c Copy, listed time.Time) bool {
 		return false
 	}
 	step := max(e.Step, time.Second)
-	if c.Row != "" && c.Row == e.Row() && c.Vouched.Sub(c.ModTime) >= 2*step {
+	if c.Row != "" && c.Row == e.Row() && e.Timely(c.ModTime) && c.Vouched.Sub(c.ModTime) >= 2*step {
 		return true
 	}
 	late, ahead := 2*step, time.Duration(0)
@@ -46,4 +46,15 @@ func (e *Entry) Confirms(c Copy, listed time.Time) bool {
 		}
 	}
 	return c.Vouched.Sub(c.ModTime) >= late && e.Agrees(c.Size, c.ModTime, ahead)
+}
+
+// Timely says that a listed time may be that of a Last-Modified, in some zone where the listing's is not known. Where it is not, a cache before the origin
+// may have stood by an old state while the listing was of the new one already.
+func (e *Entry) Timely(modified time.Time) bool {
+	step, apart := max(e.Step, time.Second), e.ModTime.Sub(modified).Abs()
+	if e.ZoneKnown || step >= zoneStep {
+		return apart < step || !e.ZoneKnown && apart < widestZone+step
+	}
+	over := apart % zoneStep
+	return apart < widestZone+step && min(over, zoneStep-over) < step
 }

@@ -95,15 +95,15 @@ func (w *walk) doubted(n *node, key cache.Key, t task, ans Answer, err error) er
 }
 
 // strangers deals with what is held in a directory and not listed.
-func (w *walk) strangers(n *node, held map[string]bool) error {
-	for name, folder := range held {
+func (w *walk) strangers(n *node, held map[string]parts) error {
+	for name, left := range held {
 		rel := n.rel + name
-		if !w.skips(rel) {
+		if left&aFile != 0 && !w.skips(rel) {
 			if err := w.stranger(n, name, false); err != nil {
 				return err
 			}
 		}
-		if folder && !w.skips(rel+"/") {
+		if left&aFolder != 0 && !w.skips(rel+"/") {
 			if err := w.stranger(n, name, true); err != nil {
 				return err
 			}
@@ -163,7 +163,7 @@ func (w *walk) finish(n *node) {
 	n.bytes += bytes
 	own.held = own.held && !n.gap
 	n.gap = !own.held
-	own.files, own.bytes, own.dirs = n.files, n.bytes, n.subdirs
+	own.files, own.bytes, own.dirs, own.of = n.files, n.bytes, n.subdirs, n.of
 	broken := n.broken
 	w.mu.Unlock()
 	if w.dry || broken {

@@ -27,14 +27,18 @@ func (w *walk) enter(n *node) error {
 		a.Subtree = known.question()
 	}
 	ans, err := w.refresh(a, listed)
+	if w.ctx.Err() == nil && err == nil && ans.Outcome == Same && known != nil {
+		if w.intact(key, known) {
+			return w.unchanged(n, known, ans, since)
+		}
+		ans, err = w.refresh(Ask{Key: key}, listed)
+	}
 	if w.ctx.Err() != nil {
 		return nil
 	}
-	if err == nil && ans.Outcome == Same && known != nil {
-		return w.unchanged(n, known, since)
-	}
 	if err == nil && ans.Outcome == Stored {
 		w.dirs.Add(1)
+		n.of = earlier(n.asOf, ans.AsOf)
 		if err = w.open(n); err == nil {
 			return w.expand(n)
 		}
@@ -43,8 +47,8 @@ func (w *walk) enter(n *node) error {
 }
 
 // unchanged takes over what is known of a directory whose upstream says that nothing at or below it has changed.
-func (w *walk) unchanged(n *node, known *note, since uint64) error {
-	known.asOf = n.asOf
+func (w *walk) unchanged(n *node, known *note, ans Answer, since uint64) error {
+	known.asOf, known.of = n.asOf, earlier(n.asOf, ans.AsOf)
 	if !w.dry {
 		if _, err := w.cfg.Store.Note(n.key, known.encode(), since); err != nil {
 			w.log.Warn("walk", "action", "note", "key", n.key.String(), "error", err)
@@ -66,6 +70,7 @@ func (w *walk) pass(parent *node, known *note) {
 	parent.bytes += known.bytes
 	parent.subdirs += known.dirs + 1
 	parent.gap = parent.gap || !known.held
+	parent.of = earlier(parent.of, known.of)
 	if parent.key.IsZero() {
 		w.root = result{files: known.files, dirs: known.dirs + 1, bytes: known.bytes}
 	}
@@ -156,9 +161,12 @@ func (w *walk) expand(n *node) error {
 		w.lacks(n.parent)
 		return nil
 	}
-	held := map[string]bool{}
+	held := map[string]parts{}
 	err := w.cfg.Store.Names(n.key, func(name string, dir bool) bool {
-		held[name] = dir
+		held[name] = aFile
+		if dir {
+			held[name] |= aFolder // a file of that name would lie in it
+		}
 		return true
 	})
 	if err != nil {
@@ -178,17 +186,40 @@ func (w *walk) expand(n *node) error {
 	return nil
 }
 
+// The parts of a name in a directory that may be held.
+type parts uint8
+
+const (
+	aFile parts = 1 << iota
+	aFolder
+)
+
+// partOf is what of a name a row of that kind may stand for.
+func partOf(kind listing.Kind) parts {
+	switch kind {
+	case listing.Dir:
+		return aFolder
+	case listing.Unknown:
+		return aFile | aFolder
+	}
+	return aFile
+}
+
 // row finds out what is to be done about one row of a listing.
-func (w *walk) row(n *node, e *listing.Entry, held map[string]bool) {
-	folder, here := held[e.Name]
-	if e.Kind != listing.Dir || folder {
-		delete(held, e.Name) // a file where the listing has a directory stays in: it is an orphan
+func (w *walk) row(n *node, e *listing.Entry, held map[string]parts) {
+	is, here := held[e.Name]
+	if here {
+		// A file where the listing has a directory stays in, and a directory where it has a file: it is an orphan.
+		if is &^= partOf(e.Kind); is == 0 {
+			delete(held, e.Name)
+		} else {
+			held[e.Name] = is
+		}
 	}
 	rel := n.rel + e.Name
 	if e.Kind == listing.Dir {
 		switch {
 		case w.skips(rel + "/"):
-			delete(held, e.Name)
 			n.gap = true
 		default:
 			// A link to where the walk has been is not entered, and who owns the tree leaves it out of its digest too.

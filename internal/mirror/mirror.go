@@ -104,7 +104,7 @@ const (
 	Same      Outcome = iota // what is held stands; of a directory: so does all below it
 	Stored                   // it was fetched and is held now
 	Gone                     // 404 or 410
-	Denied                   // 401, 403, 407 or 451
+	Denied                   // 401, 403, 451, or another 4xx that asking again would not change
 	Limited                  // 429, or 503 with Retry-After
 	Elsewhere                // a redirect that is the client's to follow; Location tells where to
 	Unkept                   // the origin has it, but it may not be kept
@@ -122,4 +122,5 @@ type Answer struct {
 	Bytes    int64         // of the body that was fetched
 	After    time.Duration // Retry-After
 	Location string        // as it came
+	AsOf     time.Time     // of a directory: as of when its upstream vouches for all below it; zero when it does not
 }

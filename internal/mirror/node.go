@@ -31,7 +31,8 @@ type node struct {
 	digest [sha256.Size]byte // of the listing
 	url    string            // where the listing came from, after redirects
 	asOf   time.Time
-	up     string // the upstream's digest for all below
+	of     time.Time // the earliest time that anything at or below it is known to be true of
+	up     string    // the upstream's digest for all below
 
 	files, bytes, subdirs int64 // at and below it, as far as they are finished
 
@@ -72,6 +73,7 @@ func (n *node) add(child *node) {
 	n.files += child.files
 	n.bytes += child.bytes
 	n.subdirs += child.subdirs + 1
+	n.of = earlier(n.of, child.of)
 	n.broken = n.broken || child.broken
 	n.gap = n.gap || child.gap
 }

@@ -16,7 +16,10 @@ const noteVersion = 1
 
 // A note is what a walk left with a directory: as of when all below it is current, and what that is.
 type note struct {
-	asOf time.Time // when its listing was asked for
+	asOf time.Time // when its listing was asked for: what was noted in a walk is done
+	// of is the time that all at and below the directory is known to be true of: the earliest time that anything there was listed, by the upstream's own
+	// word where that is itself a mirror.
+	of time.Time
 	// own is the Merkle digest of all that is listed at and below the directory; held says that all of it is held, so that own is known.
 	own  [32]byte
 	held bool
@@ -28,7 +31,7 @@ type note struct {
 var errNote = errors.New("malformed note")
 
 func (n *note) encode() []byte {
-	b := fmt.Appendf(nil, "zcache-walk %d\nasof %d.%09d\n", noteVersion, n.asOf.Unix(), n.asOf.Nanosecond())
+	b := fmt.Appendf(nil, "zcache-walk %d\nasof %d.%09d\nof %d.%09d\n", noteVersion, n.asOf.Unix(), n.asOf.Nanosecond(), n.of.Unix(), n.of.Nanosecond())
 	if n.held {
 		b = fmt.Appendf(b, "own %x\n", n.own)
 	}
@@ -49,12 +52,9 @@ func decodeNote(data []byte) (*note, error) {
 		var err error
 		switch mark {
 		case "asof":
-			sec, frac, _ := strings.Cut(value, ".")
-			var s, ns int64
-			if s, err = strconv.ParseInt(sec, 10, 64); err == nil {
-				ns, err = strconv.ParseInt(frac, 10, 64)
-			}
-			n.asOf = time.Unix(s, ns)
+			n.asOf, err = parseTime(value)
+		case "of":
+			n.of, err = parseTime(value)
 		case "own":
 			if len(value) != 2*len(n.own) {
 				return nil, errNote
@@ -74,10 +74,28 @@ func decodeNote(data []byte) (*note, error) {
 			return nil, fmt.Errorf("%w: %s: %w", errNote, mark, err)
 		}
 	}
-	if n.asOf.IsZero() {
+	if n.asOf.IsZero() || n.of.IsZero() {
 		return nil, errNote
 	}
 	return n, nil
+}
+
+func parseTime(s string) (time.Time, error) {
+	sec, frac, _ := strings.Cut(s, ".")
+	n, err := strconv.ParseInt(sec, 10, 64)
+	if err != nil {
+		return time.Time{}, err
+	}
+	ns, err := strconv.ParseUint(frac, 10, 32)
+	return time.Unix(n, int64(ns)), err
+}
+
+// earlier is the earlier of two times, of which the second counts for nothing when it is zero.
+func earlier(a, b time.Time) time.Time {
+	if b.IsZero() || a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // noted reads a directory's note; nil when there is none that could be read.
@@ -94,23 +112,23 @@ func (s *Scheduler) noted(dir cache.Key) *note {
 	return n
 }
 
-// Digest returns the Merkle digest of all that is held at and below a directory, and as of when a walk found it to be all that the upstream has; not
+// Digest returns the Merkle digest of all that is held at and below a directory, and as of when it is all that the upstream has; not
 // ok when nobody can say that.
 func (s *Scheduler) Digest(dir cache.Key) (digest string, asOf time.Time, ok bool) {
 	n := s.noted(dir)
 	if n == nil || !n.held {
 		return "", time.Time{}, false
 	}
-	return hex.EncodeToString(n.own[:]), n.asOf, true
+	return hex.EncodeToString(n.own[:]), n.of, true
 }
 
-// AsOf returns when a walk last found all at and below a directory to be current, unless something there has changed since.
+// AsOf returns the time that all at and below a directory is known to be true of, unless something there has changed since.
 func (s *Scheduler) AsOf(dir cache.Key) (time.Time, bool) {
 	n := s.noted(dir)
 	if n == nil {
 		return time.Time{}, false
 	}
-	return n.asOf, true
+	return n.of, true
 }
 
 // question is the digest that an upstream may answer "nothing changed" to; "" when none would mean that.

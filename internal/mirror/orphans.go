@@ -165,14 +165,11 @@ func (w *walk) purge() error {
 	}
 	n := int64(0)
 	var names []string
-	most := max(freely, int64(w.cfg.MaxPurge*float64(w.root.files)))
 	err := w.orphans.each(w.sub.Dir.Hub(), func(x orphan) error {
 		if !w.stands(x) {
 			return nil
 		}
-		if n += 1; x.dir {
-			n += w.count(x.key) - 1
-		}
+		n += w.weight(x)
 		if len(names) < mostShown {
 			names = append(names, w.shown(x.key))
 		}
@@ -183,6 +180,7 @@ func (w *walk) purge() error {
 	}
 	slices.Sort(names)
 	w.progress.orphans.Store(&names)
+	most := w.mayRemove(n)
 	switch {
 	case w.dry:
 		w.removed.Store(n)
@@ -204,23 +202,37 @@ func (w *walk) purge() error {
 	return nil
 }
 
+// mayRemove is how many of n orphans a walk may remove without being confirmed: a share of what is held with them.
+func (w *walk) mayRemove(n int64) int64 {
+	const rounding = 1e-6 // 0.29 of 100 is a little less than 29
+	return max(freely, int64(w.cfg.MaxPurge*float64(w.root.files+n)+rounding))
+}
+
 func (w *walk) retire() error {
 	var failed error
 	err := w.orphans.each(w.sub.Dir.Hub(), func(x orphan) error {
-		if !w.stands(x) {
-			return nil
+		if !w.stands(x) || x.told && !w.stillGone(x) {
+			return w.ctx.Err()
 		}
+		files := w.weight(x) // the store also counts listings
 		n, _, err := w.cfg.Store.Retire(x.key, x.dir)
-		w.removed.Add(int64(n))
 		if err != nil {
 			failed = err // the others go all the same, and this one at the next walk
+			files = min(files, int64(n))
 		}
+		w.removed.Add(files)
 		return w.ctx.Err()
 	})
 	if err = errors.Join(err, failed); err != nil {
 		return fmt.Errorf("walk %s: %w", w.sub.Name, err)
 	}
 	return nil
+}
+
+// stillGone asks once more for what the upstream listed and did not have: the walk may have met it in the middle of a change.
+func (w *walk) stillGone(x orphan) bool {
+	ans, err := w.refresh(Ask{Key: x.key}, true)
+	return w.ctx.Err() == nil && err == nil && ans.Outcome == Gone
 }
 
 // stands says that what was found to be an orphan still is one: its directory's listing does not name it, nor has it come from the upstream since.
@@ -253,7 +265,18 @@ func (w *walk) names(dir cache.Key, name string, isDir bool) bool {
 		return true
 	}
 	i, ok := slices.BinarySearchFunc(l.Entries, name, func(e listing.Entry, name string) int { return strings.Compare(e.Name, name) })
-	return ok && (isDir || l.Entries[i].Kind != listing.Dir)
+	if !ok || l.Entries[i].Kind == listing.Unknown {
+		return ok
+	}
+	return isDir == (l.Entries[i].Kind == listing.Dir)
+}
+
+// weight is how many files an orphan is.
+func (w *walk) weight(x orphan) int64 {
+	if x.dir {
+		return w.count(x.key)
+	}
+	return 1
 }
 
 // count is how many files lie below a directory, at least one.

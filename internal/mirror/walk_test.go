@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -92,6 +93,55 @@ func TestWalkAsksWhatTheListingLeavesOpen(t *testing.T) {
 			w.same()
 		})
 	}
+}
+
+func TestWalkAsksAgainWhereACacheStoodByAnOldState(t *testing.T) {
+	for name, dialect := range map[string]func(*world, string, []string) (string, string){"minutes": minutes, "seconds": exact} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.dialect = dialect
+			w.put("a", "aaaa")
+			s := w.scheduler(nil)
+			if _, err := w.walk(s, nil); err != nil {
+				t.Fatal(err)
+			}
+			w.pass(time.Hour)
+			w.late = map[string]file{"a": w.files["a"]}
+			w.put("a", "AAAA", w.now().Add(-time.Minute))
+			for range 2 {
+				if f, err := w.walk(s, nil); err != nil || f.Same != 1 {
+					t.Fatalf("walk through the cache = %+v, %v; want the file asked for and called the same", f, err)
+				}
+				w.pass(time.Hour)
+			}
+			w.late = nil
+			if f, err := w.walk(s, nil); err != nil || f.Fetched != 1 {
+				t.Errorf("walk once the cache is over = %+v, %v; want the file fetched", f, err)
+			}
+			w.same()
+		})
+	}
+}
+
+func TestWalkTellsAFileFromADirectoryOfItsName(t *testing.T) {
+	w := newWorld(t)
+	w.put("a", "a file")
+	w.put("b/x", "in a directory")
+	w.put("b/deep/y", "deeper")
+	s := w.scheduler(nil)
+	if _, err := w.walk(s, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.pass(time.Hour)
+	for _, name := range []string{"a", "b/x", "b/deep/y"} {
+		w.drop(name)
+	}
+	w.put("a/x", "in a directory now")
+	w.put("b", "a file now")
+	if f, err := w.walk(s, nil); err != nil || f.Fetched != 2 || f.Removed != 3 {
+		t.Errorf("walk = %+v, %v; want 2 fetched and 3 removed", f, err)
+	}
+	w.same()
 }
 
 func TestWalkFetchesAndRemovesExactlyWhatChanged(t *testing.T) {
@@ -397,6 +447,80 @@ func TestDigestsSpareAWalk(t *testing.T) {
 	}
 	if after, _, _ := s.Digest(w.key("/d1/")); after != d1 {
 		t.Errorf("Digest of what did not change = %q, want %q", after, d1)
+	}
+}
+
+func TestWhatWasRemovedByHandComesBack(t *testing.T) {
+	w := newWorld(t)
+	w.dialect = exact
+	w.tree3(t)
+	s := w.scheduler(nil)
+	if _, err := w.walk(s, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"/", "/d0/", "/d1/", "/d2/", "/d0/deep/", "/d0/deep/er/"} {
+		w.digest[dir], _, _ = s.Digest(w.key(dir))
+	}
+	for _, p := range []string{"/hub/d1/f1", "/hub/d0/deep/er/x", "/hub/d0/deep/er", "/hub/d2/f0"} {
+		if err := os.RemoveAll(w.root.Dir() + p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.pass(time.Hour)
+	f, err := w.walk(s, nil)
+	if err != nil || f.Fetched != 3 || f.Files != 17 {
+		t.Errorf("walk = %+v, %v; want the three files back; asked %q", f, err, w.questions())
+	}
+	w.same()
+}
+
+func TestWhatIsListedAndNotThereIsAskedForTwice(t *testing.T) {
+	w := newWorld(t)
+	w.put("d/a", "aaaa")
+	w.put("d/b", "bbbb")
+	s := w.scheduler(func(c *Config) { c.AskAll = true })
+	if _, err := w.walk(s, nil); err != nil {
+		t.Fatal(err)
+	}
+	asked := map[string]int{}
+	missing := func(p string, times int) {
+		w.answer[p] = func() (Answer, error) {
+			if asked[p]++; asked[p] <= times {
+				return Answer{Outcome: Gone, Status: 404}, nil
+			}
+			return Answer{Outcome: Same, Status: 304}, nil
+		}
+	}
+	missing("/d/a", 1) // in the middle of a change
+	missing("/d/b", 2)
+	f, err := w.walk(s, nil)
+	if err != nil || f.Removed != 1 {
+		t.Errorf("walk = %+v, %v; want the one removed that was missing twice", f, err)
+	}
+	for p, want := range map[string]error{"/d/a": nil, "/d/b": cache.ErrNotStored} {
+		if _, _, err := w.tree.Peek(w.key(p)); !errors.Is(err, want) {
+			t.Errorf("Peek(%s) = %v, want %v", p, err, want)
+		}
+	}
+}
+
+func TestAsOfIsTheUpstreamsWord(t *testing.T) {
+	w := newWorld(t)
+	w.dialect = exact
+	w.tree3(t)
+	s := w.scheduler(nil)
+	if _, err := w.walk(s, nil); err != nil {
+		t.Fatal(err)
+	}
+	first := w.now()
+	w.digest["/"], _, _ = s.Digest(w.key("/"))
+	w.asOf = first.Add(time.Minute)
+	w.pass(time.Hour)
+	if _, err := w.walk(s, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, asOf, ok := s.Digest(w.key("/")); !ok || !asOf.Equal(w.asOf) {
+		t.Errorf("Digest is as of %v, %v; want %v, of which the upstream's word is", asOf, ok, w.asOf)
 	}
 }
 

@@ -34,6 +34,7 @@ type world struct {
 
 	mu    sync.Mutex
 	files map[string]file // by path, without the first slash; directories are those that files lie in
+	late  map[string]file // what is answered in place of files, as a cache before them would
 	empty map[string]bool // directories without files; their paths end in a slash
 	// dialect writes the page of a directory.
 	dialect func(w *world, dir string, names []string) (kind, body string)
@@ -41,6 +42,7 @@ type world struct {
 	every   func(path string) (Answer, error, bool)
 	asked   []string
 	digest  map[string]string // what directories send as Zcache-Subtree
+	asOf    time.Time         // what they say it is true of
 	hold    chan struct{}     // every question takes one, when not nil
 }
 
@@ -199,6 +201,9 @@ func (w *world) Refresh(ctx context.Context, a Ask) (Answer, error) {
 		return w.list(a, name)
 	}
 	f, ok := w.files[name]
+	if old, cached := w.late[name]; cached {
+		f = old
+	}
 	if !ok {
 		return Answer{Outcome: Gone, Status: 404}, nil
 	}
@@ -232,7 +237,7 @@ func (w *world) list(a Ask, name string) (Answer, error) {
 	h := http.Header{}
 	if d := w.digest["/"+name]; d != "" {
 		if a.Subtree == d {
-			return Answer{Outcome: Same, Status: 304}, nil
+			return Answer{Outcome: Same, Status: 304, AsOf: w.asOf}, nil
 		}
 		h.Set("Zcache-Subtree", `"`+d+`"; as-of=@1; complete=?1`)
 	}
