@@ -102,7 +102,7 @@ var outcomes = map[fill.SyncOutcome]mirror.Outcome{
 
 // Refresh makes what is held of a Key what its origin has now.
 func (r refresher) Refresh(ctx context.Context, a mirror.Ask) (mirror.Answer, error) {
-	got, err := r.filler.Sync(ctx, fill.SyncRequest{Key: a.Key, Row: a.Row, Subtree: a.Subtree})
+	got, err := r.filler.Sync(ctx, fill.SyncRequest{Key: a.Key, Row: a.Row, Size: a.Size, Subtree: a.Subtree})
 	if err != nil {
 		return mirror.Answer{Status: got.Status}, err
 	}

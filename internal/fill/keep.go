@@ -92,6 +92,9 @@ func (f *Filler) keep(fl *flight, got *fetched) error {
 // inspect looks at the first bytes where the name promises a format: a web page is no archive, whatever its status says.
 func (f *Filler) inspect(fl *flight, got *fetched, name string, h http.Header) error {
 	magic, ok := promised(name)
+	if !ok {
+		ok = fl.errand.doubts(name, got.resp)
+	}
 	if !ok || got.resp.ContentLength == 0 {
 		return nil
 	}
@@ -101,7 +104,7 @@ func (f *Filler) inspect(fl *flight, got *fetched, name string, h http.Header) e
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
 		f.log.Debug("body broke off in its first bytes", "key", fl.key.String(), "error", err) // its reader meets the same error and resumes
 	}
-	if !bytes.HasPrefix(head, magic) && (webPage(head) || strings.HasPrefix(h.Get("Content-Type"), "text/html")) {
+	if (len(magic) == 0 || !bytes.HasPrefix(head, magic)) && (webPage(head) || strings.HasPrefix(h.Get("Content-Type"), "text/html")) {
 		f.metrics.refused.Inc()
 		return fmt.Errorf("get %s: %w: a web page", got.url, ErrWrongContent)
 	}

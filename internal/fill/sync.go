@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,9 @@ import (
 type SyncRequest struct {
 	Key cache.Key
 	Row string // of a file: noted in the entry's Meta when the origin's answer is about the state that the row told of; "" leaves what is there
+	// Size is what the file's listing says that it has, in bytes, where that is exact; 0 elsewhere. A web page of another size is not taken for the file, unless
+	// its name says that it is one: firewalls and portals answer so, with status 200.
+	Size int64
 	// Subtree is of a directory whose listings are kept: the digest that Zcache-If-Subtree asks with; "" asks for the listing whatever it says.
 	Subtree string
 }
@@ -55,6 +59,7 @@ const (
 // condition.
 type errand struct {
 	row     string
+	size    int64 // 0 unknown
 	listing bool
 	digest  string
 }
@@ -75,7 +80,7 @@ func (f *Filler) Sync(ctx context.Context, q SyncRequest) (SyncResult, error) {
 	}
 	policy.Tries = min(max(1, policy.Tries), syncTries)
 	r := &Request{Key: q.Key, Method: http.MethodGet, Header: http.Header{}}
-	e := &errand{row: q.Row}
+	e := &errand{row: q.Row, size: q.Size}
 	if _, has := q.Key.Query(); policy.Listings && q.Key.IsDir() && !has {
 		r.Header = ForListing(nil)
 		e = &errand{listing: true, digest: q.Subtree}
@@ -304,6 +309,18 @@ func retryAfter(h http.Header, now time.Time) (d time.Duration, ok bool) {
 	}
 	t, ok := freshness.ParseDate(v)
 	return max(0, t.Sub(now)), ok
+}
+
+// doubts says that the answer has another size than the listing tells of a file that is no web page by its name.
+func (e *errand) doubts(name string, resp *http.Response) bool {
+	if e == nil || e.size == 0 || resp.ContentLength == e.size {
+		return false
+	}
+	switch strings.ToLower(path.Ext(name)) {
+	case ".html", ".htm", ".xhtml", ".shtml", ".php", ".xml", ".svg", ".rss", ".atom":
+		return false
+	}
+	return true
 }
 
 // mark notes in a Meta the row that the flight was started for.

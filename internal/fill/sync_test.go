@@ -522,3 +522,43 @@ func TestTwoSyncsOfAFileFetchItOnce(t *testing.T) {
 		t.Errorf("%d requests, the last with %v, want one for the body and one whether it stands", g.o.Count("/a"), asked)
 	}
 }
+
+func TestSyncTakesNoWebPageForAFileOfAnotherSize(t *testing.T) {
+	page := "<html>who are you?</html>"
+	tests := []struct {
+		name string
+		path string
+		size int64
+		want error
+	}{
+		{"a page of another size than is listed is refused", "/README", 4, ErrWrongContent},
+		{"a page of the listed size is the file", "/README", int64(len(page)), nil},
+		{"a page whose size nobody told is stored", "/README", 0, nil},
+		{"a page in place of one that has changed since it was listed is stored", "/index.html", 4, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			g := newRig(t)
+			g.o.File(tt.path, origintest.Text("text"), cc(fresh))
+			g.get(tt.path).want(t, "before", 200, "text", Miss)
+			g.idle()
+			g.o.File(tt.path, origintest.Text(page), cc(fresh))
+			_, err := g.f.Sync(t.Context(), SyncRequest{Key: g.key(tt.path), Size: tt.size, Row: "r"})
+			if !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
+				t.Errorf("Sync of a file of %d bytes = %v, want %v", tt.size, err, tt.want)
+			}
+			want := page
+			if tt.want != nil {
+				want = "text"
+			}
+			if held := g.held(tt.path); held != want {
+				t.Errorf("held: %q, want %q", held, want)
+			}
+		})
+	}
+	g := newRig(t)
+	g.o.File("/README", origintest.Text("other text"))
+	if got, err := g.f.Sync(t.Context(), SyncRequest{Key: g.key("/README"), Size: 4}); err != nil || got.Outcome != SyncStored {
+		t.Errorf("Sync of a text that has grown since it was listed = %+v, %v, want it stored", got, err)
+	}
+}

@@ -20,7 +20,7 @@ func (w *walk) ask(n *node, t task) error {
 		w.lacks(n)
 		return nil
 	}
-	ans, err := w.refresh(Ask{Key: key, Row: t.row}, t.held)
+	ans, err := w.refresh(Ask{Key: key, Size: t.size, Row: t.row}, t.held)
 	if w.ctx.Err() != nil {
 		return nil
 	}
@@ -132,7 +132,7 @@ func (w *walk) stranger(n *node, name string, dir bool) error {
 		was = m.Row != ""
 	}
 	switch {
-	case was:
+	case was && !n.mayBeCut():
 		return w.orphan(key, dir, false)
 	case w.dry:
 		w.would.Add(1)
@@ -164,6 +164,7 @@ func (w *walk) finish(n *node) {
 	own.held = own.held && !n.gap
 	n.gap = !own.held
 	own.files, own.bytes, own.dirs, own.of = n.files, n.bytes, n.subdirs, n.of
+	own.rules = w.rules
 	broken := n.broken
 	w.mu.Unlock()
 	if w.dry || broken {
@@ -218,7 +219,7 @@ func (w *walk) sumDir(h *listing.SubtreeHash, dir cache.Key, name string) bool {
 		return false
 	}
 	child := w.noted(key)
-	if child == nil || !child.held || child.asOf.Before(w.began) {
+	if !child.within(w.began, w.cfg.Now()) || !child.held {
 		return false
 	}
 	h.Dir(name, child.own)

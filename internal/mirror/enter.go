@@ -13,18 +13,18 @@ import (
 func (w *walk) enter(n *node) error {
 	n.asOf = w.cfg.Now()
 	parent, key := n.parent, n.key
+	since := w.cfg.Store.Changes(key) // before the note is read: it is renewed only if nothing has changed since it was true
 	known := w.noted(key)
-	if !w.dry && known != nil && !known.asOf.Before(w.began) {
+	if !w.dry && known.within(w.began, n.asOf) {
 		w.pass(parent, known) // done already, before the walk was interrupted
 		return nil
 	}
 	shown := key.String()
 	w.at.Store(&shown)
 	listed := w.listed(key)
-	since := w.cfg.Store.Changes(key)
 	a := Ask{Key: key}
 	if !w.cfg.AskAll {
-		a.Subtree = known.question()
+		a.Subtree = known.question(w.rules)
 	}
 	ans, err := w.refresh(a, listed)
 	if w.ctx.Err() == nil && err == nil && ans.Outcome == Same && known != nil {
@@ -242,6 +242,9 @@ func (w *walk) row(n *node, e *listing.Entry, held map[string]parts) {
 		return
 	}
 	t := task{name: e.Name, row: e.Row(), loose: e.Kind == listing.Unknown}
+	if e.SizeExact && !e.Link {
+		t.size = max(e.Size, 0)
+	}
 	if here || !plain(e.Name) {
 		m, adopted, err := w.cfg.Store.Peek(key)
 		t.held = err == nil

@@ -94,6 +94,7 @@ type Refresher interface {
 type Ask struct {
 	Key     cache.Key
 	Subtree string // of a directory: the digest that Zcache-If-Subtree asks with; "" = none
+	Size    int64  // of a file: what its listing says, in bytes, where that is exact; 0 elsewhere
 	Row     string // of a file: noted in the entry's Meta once it is confirmed or fetched
 }
 

@@ -16,6 +16,7 @@ type task struct {
 	held  bool          // something is held of it
 	known bool          // and a walk brought that, or confirmed it
 	row   string        // what the listing says of a file
+	size  int64         // that the listing is exact about; 0 unknown
 	loose bool          // the listing does not say whether it is a directory
 	trail listing.Trail // of a directory: the way to it
 }
@@ -101,5 +102,16 @@ func (n *node) cycle() bool {
 			files++
 		}
 	}
-	return files > 0 && dirs > 0
+	return dirs > 0 && (files > 0 || same >= mostAlike)
+}
+
+// mostAlike is how often on one path a directory of directories alone may come again: trees that spread what they hold over 0 to f are that, for a few levels.
+// Two links in a directory without files that lead back to it would be 2^64 directories before the depth ends them.
+const mostAlike = 7
+
+// mayBeCut says that a listing has as many entries as a server may show at most: Caddy shows 10,000 and says nothing of the others. What a new file has pushed
+// off its end is still there.
+func (n *node) mayBeCut() bool {
+	const round = 1000
+	return len(n.list.Entries) > 0 && len(n.list.Entries)%round == 0
 }

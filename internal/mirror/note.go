@@ -24,7 +24,11 @@ type note struct {
 	own  [32]byte
 	held bool
 	// up is the digest that the upstream gave for the same; "" when it gave none, or when something below could not be had.
-	up                 string
+	up string
+	// rules are those by which something was left out; up says nothing to who goes by others, or with other credentials.
+	rules uint64
+	// look says that something here or below is gone upstream and still held: no digest tells of that, so the next walk looks.
+	look               bool
 	dirs, files, bytes int64
 }
 
@@ -36,7 +40,10 @@ func (n *note) encode() []byte {
 		b = fmt.Appendf(b, "own %x\n", n.own)
 	}
 	if n.up != "" && len(n.up) <= 256 && !strings.ContainsAny(n.up, "\r\n") {
-		b = fmt.Appendf(b, "up %s\n", n.up)
+		b = fmt.Appendf(b, "up %s\nrules %d\n", n.up, n.rules)
+	}
+	if n.look {
+		b = append(b, "look\n"...)
 	}
 	return fmt.Appendf(b, "dirs %d\nfiles %d\nbytes %d\n", n.dirs, n.files, n.bytes)
 }
@@ -63,6 +70,10 @@ func decodeNote(data []byte) (*note, error) {
 			n.held = true
 		case "up":
 			n.up = value
+		case "rules":
+			n.rules, err = strconv.ParseUint(value, 10, 64)
+		case "look":
+			n.look = true
 		case "dirs":
 			n.dirs, err = strconv.ParseInt(value, 10, 64)
 		case "files":
@@ -131,15 +142,23 @@ func (s *Scheduler) AsOf(dir cache.Key) (time.Time, bool) {
 	return n.of, true
 }
 
-// question is the digest that an upstream may answer "nothing changed" to; "" when none would mean that.
-func (n *note) question() string {
+// within says that the note was made between two moments. One that is ahead of the clock is of a clock that was wrong, and would pass for one of every walk
+// until its time has come.
+func (n *note) within(from, to time.Time) bool {
+	return n != nil && !n.asOf.Before(from) && !n.asOf.After(to)
+}
+
+// question is the digest that an upstream may answer "nothing changed" to; "" when none would mean that to who goes by these rules.
+func (n *note) question(rules uint64) string {
 	switch {
-	case n == nil:
+	case n == nil || n.look:
 		return ""
 	case n.held:
 		return hex.EncodeToString(n.own[:])
+	case n.rules == rules:
+		return n.up
 	}
-	return n.up
+	return ""
 }
 
 // upstreamDigest reads the digest of a Zcache-Subtree field that is for all of the subtree; "" when there is none.

@@ -38,6 +38,14 @@ type orphans struct {
 	mu    sync.Mutex
 	file  *os.File
 	found []orphan
+	again bool // an earlier slice has left some: they may be found a second time
+
+	list struct { // of the directory that was looked at last
+		dir  cache.Key
+		when uint64 // what Changes said
+		rows []listing.Entry
+		ok   bool
+	}
 }
 
 // An orphan is held and gone upstream.
@@ -67,20 +75,52 @@ func openOrphans(w *walk) (*orphans, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.file = f
 	line, _ := bufio.NewReader(f).ReadString('\n')
-	if line != head {
-		if err = f.Truncate(0); err == nil {
-			_, err = f.WriteAt([]byte(head), 0)
-		}
+	if o.again = line == head; !o.again {
+		err = o.anew(w, head)
 	}
 	if err == nil {
 		_, err = f.Seek(0, io.SeekEnd)
 	}
+	if err == nil {
+		_, err = f.WriteString("\n") // what a full disk cut off ends here
+	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	o.file = f
 	return o, nil
+}
+
+// anew begins the file. Those that an earlier walk found and did not remove are to be found again: their directories may be unchanged upstream.
+func (o *orphans) anew(w *walk, head string) error {
+	err := o.each(w.sub.Dir.Hub(), func(x orphan) error {
+		w.lookAgain(x.key.Parent())
+		return w.ctx.Err()
+	})
+	if err == nil {
+		err = o.file.Truncate(0)
+	}
+	if err == nil {
+		_, err = o.file.WriteAt([]byte(head), 0)
+	}
+	return err
+}
+
+// lookAgain has the next walk list a directory and those above it, whatever their upstream says of their digests.
+func (w *walk) lookAgain(dir cache.Key) {
+	for ; ; dir = dir.Parent() {
+		since := w.cfg.Store.Changes(dir)
+		if n := w.noted(dir); n != nil && !n.look {
+			n.look = true
+			if _, err := w.cfg.Store.Note(dir, n.encode(), since); err != nil {
+				w.log.Warn("walk", "action", "note", "key", dir.String(), "error", err)
+			}
+		}
+		if dir.Path() == "/" {
+			return
+		}
+	}
 }
 
 func (o *orphans) close() {
@@ -165,9 +205,13 @@ func (w *walk) purge() error {
 	}
 	n := int64(0)
 	var names []string
+	counted := map[cache.Key]bool{} // of a walk that was interrupted
 	err := w.orphans.each(w.sub.Dir.Hub(), func(x orphan) error {
-		if !w.stands(x) {
+		if counted[x.key] || !w.stands(x) {
 			return nil
+		}
+		if w.orphans.again {
+			counted[x.key] = true
 		}
 		n += w.weight(x)
 		if len(names) < mostShown {
@@ -191,6 +235,9 @@ func (w *walk) purge() error {
 	case n > most && !w.confirm:
 		w.heldBack.Store(n)
 		w.log.Warn("walk", "action", "hold back", "subtree", w.sub.Name, "orphans", n, "may_remove", most)
+		if err := w.leaveOrphans(); err != nil {
+			return fmt.Errorf("walk %s: %w", w.sub.Name, err)
+		}
 	default:
 		if err := w.retire(); err != nil {
 			return err
@@ -206,6 +253,18 @@ func (w *walk) purge() error {
 func (w *walk) mayRemove(n int64) int64 {
 	const rounding = 1e-6 // 0.29 of 100 is a little less than 29
 	return max(freely, int64(w.cfg.MaxPurge*float64(w.root.files+n)+rounding))
+}
+
+// leaveOrphans has those that stay found again by the next walk, which may be the one that somebody confirms.
+func (w *walk) leaveOrphans() error {
+	var last cache.Key
+	return w.orphans.each(w.sub.Dir.Hub(), func(x orphan) error {
+		if dir := x.key.Parent(); dir != last {
+			w.lookAgain(dir)
+			last = dir
+		}
+		return w.ctx.Err()
+	})
 }
 
 func (w *walk) retire() error {
@@ -243,32 +302,58 @@ func (w *walk) stands(x orphan) bool {
 	if !x.told && w.names(x.key.Parent(), x.key.Name(), x.dir) {
 		return false
 	}
-	if x.dir {
-		return w.any(x.key)
+	if m, _, err := w.cfg.Store.Peek(x.key); err == nil && m.Received.After(x.at) {
+		return false
+	} else if !x.dir {
+		return err == nil
 	}
-	m, _, err := w.cfg.Store.Peek(x.key)
-	return err == nil && !m.Received.After(x.at)
+	return w.any(x.key) && !w.cameSince(x.key, x.at)
+}
+
+// cameSince says that something below a directory has come from the upstream since: then the directory is there again.
+func (w *walk) cameSince(dir cache.Key, at time.Time) (came bool) {
+	w.below(dir, func(file cache.Key) bool {
+		m, _, err := w.cfg.Store.Peek(file)
+		came = err == nil && m.Received.After(at)
+		return !came
+	})
+	return came
 }
 
 // names says that the listing of a directory names something of that kind, or that nobody can tell.
 func (w *walk) names(dir cache.Key, name string, isDir bool) bool {
+	rows, ok := w.rowsOf(dir)
+	if !ok {
+		return true
+	}
+	i, ok := slices.BinarySearchFunc(rows, name, func(e listing.Entry, name string) int { return strings.Compare(e.Name, name) })
+	if !ok || rows[i].Kind == listing.Unknown {
+		return ok
+	}
+	return isDir == (rows[i].Kind == listing.Dir)
+}
+
+// rowsOf reads the listing of a directory. Orphans are noted by directories: to read it for each of them took minutes where one had many thousands.
+func (w *walk) rowsOf(dir cache.Key) (rows []listing.Entry, ok bool) {
+	last, when := &w.orphans.list, w.cfg.Store.Changes(dir)
+	if last.dir == dir && last.when == when {
+		return last.rows, last.ok
+	}
+	last.dir, last.when, last.rows, last.ok = dir, when, nil, false
 	e, err := w.cfg.Store.Open(dir, w.cfg.Refresher.Listing())
 	if err != nil {
-		return true
+		return nil, false
 	}
 	defer e.Close()
 	if !e.Meta.Listing {
-		return true
+		return nil, false
 	}
 	l, err := w.cfg.Store.Listing(e)
 	if err != nil {
-		return true
+		return nil, false
 	}
-	i, ok := slices.BinarySearchFunc(l.Entries, name, func(e listing.Entry, name string) int { return strings.Compare(e.Name, name) })
-	if !ok || l.Entries[i].Kind == listing.Unknown {
-		return ok
-	}
-	return isDir == (l.Entries[i].Kind == listing.Dir)
+	last.rows, last.ok = l.Entries, true
+	return last.rows, last.ok
 }
 
 // weight is how many files an orphan is.
@@ -282,23 +367,34 @@ func (w *walk) weight(x orphan) int64 {
 // count is how many files lie below a directory, at least one.
 func (w *walk) count(dir cache.Key) int64 {
 	n := int64(0)
-	pending := []cache.Key{dir}
-	for len(pending) > 0 && w.ctx.Err() == nil {
+	w.below(dir, func(cache.Key) bool {
+		n++
+		return true
+	})
+	return max(n, 1)
+}
+
+// below calls f for the files below a directory, until it returns false.
+func (w *walk) below(dir cache.Key, f func(file cache.Key) bool) {
+	more := true
+	for pending := []cache.Key{dir}; len(pending) > 0 && more && w.ctx.Err() == nil; {
 		at := pending[len(pending)-1]
 		pending = pending[:len(pending)-1]
 		err := w.cfg.Store.Names(at, func(name string, folder bool) bool {
-			if !folder {
-				n++
-			} else if key, err := at.Child(name, true); err == nil {
+			key, err := at.Child(name, folder)
+			switch {
+			case err != nil:
+			case folder:
 				pending = append(pending, key)
+			default:
+				more = f(key)
 			}
-			return true
+			return more
 		})
 		if err != nil {
-			break
+			return
 		}
 	}
-	return max(n, 1)
 }
 
 // oddOrphans finds orphans among what lies at no plain place, so that looking through directories does not meet it.

@@ -35,7 +35,9 @@ func current(e *listing.Entry, m *cache.Meta, adopted bool) bool {
 	if confirmed(m).Sub(modified) < 2*step {
 		return false
 	}
-	if known && e.SizeExact && e.ZoneKnown && step <= time.Minute && e.Agrees(m.Size, m.ModTime, 0) {
+	exact := known && e.SizeExact && e.ZoneKnown && step <= time.Minute
+	// Times that are cut to minutes and times that are rounded agree with a Last-Modified in two of them; which it was, the last row tells.
+	if exact && (step == time.Second || m.Row == "" || m.Row == e.Row()) && e.Agrees(m.Size, m.ModTime, 0) {
 		return true
 	}
 	return m.Row != "" && m.Row == e.Row() && (!known || e.Timely(m.ModTime))

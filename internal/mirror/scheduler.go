@@ -57,6 +57,7 @@ type Scheduler struct {
 	readers    map[*subscription]bool
 	sums       tally
 	stopped    bool
+	inForce    uint64 // the rules of subtrees: drawn anew when they, or the credentials of hubs, may have changed
 
 	saves     atomic.Uint64 // asked for
 	saving    sync.Mutex

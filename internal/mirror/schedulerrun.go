@@ -94,14 +94,14 @@ const longestUnfinished = 7 * 24 * time.Hour
 func (s *Scheduler) begin(e *errand) (*job, error) {
 	s.mu.Lock()
 	t := e.track
-	sub := t.sub
+	sub, rules := t.sub, s.inForce
 	s.mu.Unlock()
 	free, err := s.free()
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now, p := s.cfg.Now(), &t.past
-	j := &job{sub: sub, began: now, dry: e.o.DryRun, confirm: e.o.ConfirmPurge, limit: s.cfg.MaxBytes}
+	j := &job{sub: sub, began: now, dry: e.o.DryRun, confirm: e.o.ConfirmPurge, limit: s.cfg.MaxBytes, rules: rules}
 	j.progress = &progress{started: now, expect: p.Files, dry: e.o.DryRun}
 	if j.limit == 0 && s.cfg.Free != nil {
 		j.limit = max(p.Budget, max(p.Size, t.size)+free/10, 1)

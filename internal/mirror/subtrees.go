@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"cmp"
+	"math/rand/v2"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -88,6 +89,7 @@ func (s *Scheduler) SetSubtrees(subs []Subtree) {
 func (s *Scheduler) seatAll(subs []Subtree) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.inForce = rand.Uint64()
 	next := &table{hubs: map[string]*shelf{}}
 	named := map[string]bool{}
 	for _, sub := range subs {

@@ -25,6 +25,7 @@ type job struct {
 	dry     bool      // only look
 	confirm bool      // remove whatever is gone, however much that is
 	limit   int64     // bytes that the listings may promise; 0 = any number
+	rules   uint64    // stands for those of sub, and for the credentials of its hub
 	*progress
 }
 

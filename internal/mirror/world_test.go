@@ -295,7 +295,7 @@ func (w *world) scheduler(change func(*Config)) *Scheduler {
 func (w *world) walk(s *Scheduler, change func(*job)) (Figures, error) {
 	w.t.Helper()
 	w.pass(time.Second)
-	j := &job{sub: Subtree{Name: "/hub", Dir: w.key("/")}, began: w.now(), progress: &progress{started: w.now()}}
+	j := &job{sub: Subtree{Name: "/hub", Dir: w.key("/")}, began: w.now(), rules: s.inForce, progress: &progress{started: w.now()}}
 	if change != nil {
 		change(j)
 	}
