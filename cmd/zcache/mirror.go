@@ -66,12 +66,15 @@ func (in *instance) noteMirror(cfg config.Config) {
 	}
 }
 
-// applyMirror puts the subtrees of a new configuration in force, of an instance that was started as a mirror.
+// applyMirror puts the subtrees of a new configuration in force, of an instance that was started as a mirror. Of any other it tells that rules have changed.
 func (in *instance) applyMirror(mode string, cfg config.Config) {
-	if mode != config.ModeMirror || cfg.Mode != mode {
-		return // the other mode takes effect at the next start, and its subtrees then too
+	switch {
+	case in.mirror == nil:
+	case mode != config.ModeMirror:
+		in.mirror.SetSubtrees(nil)
+	case cfg.Mode == mode: // else the other mode takes effect at the next start, and its subtrees then too
+		in.mirror.SetSubtrees(in.subtrees(cfg))
 	}
-	in.mirror.SetSubtrees(in.subtrees(cfg))
 }
 
 // mirrorChanged says which settings of the mirror differ that only a start can change.

@@ -16,7 +16,7 @@ import (
 // bodies. Negative entries and drafts are removed. A directory's Key, which ends in a slash, leaves the document of the same name where it is. What cannot be
 // moved stays, and nothing is ever at neither place. With a negative TrashTTL it removes.
 //
-// The notes of the directories above stay: it is for what their listings do not name any more, of which those notes say nothing.
+// The notes of the directories above stay: it is for what their listings do not name any more, of which those notes say nothing. Changes differs all the same, for who is about to make a note of what was seen before.
 func (t *Tree) Retire(key Key, recursive bool) (entries int, bytes int64, err error) {
 	t.trash.mu.Lock()
 	defer t.trash.mu.Unlock()
@@ -130,6 +130,9 @@ func (r *retirement) below() error {
 // file retires one response, and the sidecar with its listing. The names lock is held.
 func (r *retirement) file(a aside) error {
 	t := r.tree
+	if folder, ok := notable(a.key, a.at); ok {
+		defer t.counted(folder)
+	}
 	places := []place{a.at}
 	if a.at.base() == listingName {
 		places = append(places, a.at.dir()+"/"+sidecarName)
@@ -157,6 +160,7 @@ func (r *retirement) move(p place) (place, error) {
 		}
 		return "", err
 	}
+	defer t.counted(p.dir())
 	if r.key.IsDir() && strings.Contains(string(p), "/") {
 		if st, err := t.root.Lstat(string(p.content())); err == nil && regular(&st) {
 			return r.moveAround(p)

@@ -182,6 +182,7 @@ func (w *walk) finish(n *node) {
 func (w *walk) sum(n *node) (own note, files, bytes int64) {
 	var h listing.SubtreeHash
 	own = note{asOf: n.asOf, held: true}
+	fresh := w.cfg.Store.Changes(n.key) == n.since
 	for i := range n.list.Entries {
 		e := &n.list.Entries[i]
 		if e.Kind == listing.Other {
@@ -193,20 +194,17 @@ func (w *walk) sum(n *node) (own note, files, bytes int64) {
 			}
 			continue
 		}
-		key, err := n.key.Child(e.Name, false)
-		if err != nil {
-			own.held = false
-			continue
-		}
-		m, adopted, err := w.cfg.Store.Peek(key)
-		if err != nil {
-			own.held = false
-			continue
+		seen, held := n.sight(i)
+		if !fresh || !held {
+			if seen, held = w.look(n.key, e.Name); !held {
+				own.held = false
+				continue
+			}
 		}
 		files++
-		bytes += m.Size
-		own.held = own.held && !adopted
-		h.File(e.Name, m.Size, lastModified(m), m.ETag(), m.SHA256)
+		bytes += seen.size
+		own.held = own.held && !seen.adopted
+		h.File(e.Name, seen.size, seen.modified, seen.etag, seen.digest)
 	}
 	own.own = h.Sum()
 	return own, files, bytes
@@ -224,6 +222,19 @@ func (w *walk) sumDir(h *listing.SubtreeHash, dir cache.Key, name string) bool {
 	}
 	h.Dir(name, child.own)
 	return true
+}
+
+// look looks at what is held of a file.
+func (w *walk) look(dir cache.Key, name string) (sight, bool) {
+	key, err := dir.Child(name, false)
+	if err != nil {
+		return sight{}, false
+	}
+	m, adopted, err := w.cfg.Store.Peek(key)
+	if err != nil {
+		return sight{}, false
+	}
+	return sighted(m, adopted), true
 }
 
 // lastModified is the time of that field; zero without one.

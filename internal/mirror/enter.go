@@ -161,6 +161,7 @@ func (w *walk) expand(n *node) error {
 		w.lacks(n.parent)
 		return nil
 	}
+	n.look(w.cfg.Store.Changes(n.key))
 	held := map[string]parts{}
 	err := w.cfg.Store.Names(n.key, func(name string, dir bool) bool {
 		held[name] = aFile
@@ -174,7 +175,7 @@ func (w *walk) expand(n *node) error {
 		return nil
 	}
 	for i := range n.list.Entries {
-		w.row(n, &n.list.Entries[i], held)
+		w.row(n, i, held)
 	}
 	if err := w.over(); err != nil {
 		return err
@@ -206,7 +207,8 @@ func partOf(kind listing.Kind) parts {
 }
 
 // row finds out what is to be done about one row of a listing.
-func (w *walk) row(n *node, e *listing.Entry, held map[string]parts) {
+func (w *walk) row(n *node, i int, held map[string]parts) {
+	e := &n.list.Entries[i]
 	is, here := held[e.Name]
 	if here {
 		// A file where the listing has a directory stays in, and a directory where it has a file: it is an orphan.
@@ -250,6 +252,7 @@ func (w *walk) row(n *node, e *listing.Entry, held map[string]parts) {
 		t.held = err == nil
 		t.known = t.held && m.Row != ""
 		if t.held && !w.cfg.AskAll && current(e, m, adopted) {
+			n.saw(i, m)
 			w.promise(e, t)
 			w.skipped.Add(1)
 			return

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"crypto/sha256"
+	"strings"
 	"time"
 
 	"zcache/internal/cache"
@@ -36,6 +37,10 @@ type node struct {
 	up     string    // the upstream's digest for all below
 
 	files, bytes, subdirs int64 // at and below it, as far as they are finished
+
+	// What was seen of the files by their places in the listing, to be used once more if nothing has changed since.
+	since  uint64
+	sights []sight
 
 	tasks, dirs         []task // of now
 	lateTasks, lateDirs []task // when those are done
@@ -114,4 +119,42 @@ const mostAlike = 7
 func (n *node) mayBeCut() bool {
 	const round = 1000
 	return len(n.list.Entries) > 0 && len(n.list.Entries)%round == 0
+}
+
+// mostSights bounds the directories of which it is remembered what was seen of their files, some 120 bytes each: looking twice is most of what an unchanged
+// walk costs, and the largest directories have to do with it.
+const mostSights = 4096
+
+// A sight is what a digest is made of.
+type sight struct {
+	size     int64
+	modified time.Time // of Last-Modified; zero without one
+	etag     string
+	digest   [sha256.Size]byte
+	adopted  bool
+	held     bool
+}
+
+func sighted(m *cache.Meta, adopted bool) sight {
+	return sight{size: m.Size, modified: lastModified(m), etag: strings.Clone(m.ETag()), digest: m.SHA256, adopted: adopted, held: true}
+}
+
+// look begins to remember what is seen. since is what the store's Changes was before.
+func (n *node) look(since uint64) {
+	if len(n.list.Entries) <= mostSights {
+		n.since, n.sights = since, make([]sight, len(n.list.Entries))
+	}
+}
+
+func (n *node) saw(i int, m *cache.Meta) {
+	if n.sights != nil {
+		n.sights[i] = sighted(m, false)
+	}
+}
+
+func (n *node) sight(i int) (sight, bool) {
+	if n.sights == nil {
+		return sight{}, false
+	}
+	return n.sights[i], n.sights[i].held
 }

@@ -39,13 +39,6 @@ type orphans struct {
 	file  *os.File
 	found []orphan
 	again bool // an earlier slice has left some: they may be found a second time
-
-	list struct { // of the directory that was looked at last
-		dir  cache.Key
-		when uint64 // what Changes said
-		rows []listing.Entry
-		ok   bool
-	}
 }
 
 // An orphan is held and gone upstream.
@@ -105,22 +98,6 @@ func (o *orphans) anew(w *walk, head string) error {
 		_, err = o.file.WriteAt([]byte(head), 0)
 	}
 	return err
-}
-
-// lookAgain has the next walk list a directory and those above it, whatever their upstream says of their digests.
-func (w *walk) lookAgain(dir cache.Key) {
-	for ; ; dir = dir.Parent() {
-		since := w.cfg.Store.Changes(dir)
-		if n := w.noted(dir); n != nil && !n.look {
-			n.look = true
-			if _, err := w.cfg.Store.Note(dir, n.encode(), since); err != nil {
-				w.log.Warn("walk", "action", "note", "key", dir.String(), "error", err)
-			}
-		}
-		if dir.Path() == "/" {
-			return
-		}
-	}
 }
 
 func (o *orphans) close() {
@@ -255,18 +232,6 @@ func (w *walk) mayRemove(n int64) int64 {
 	return max(freely, int64(w.cfg.MaxPurge*float64(w.root.files+n)+rounding))
 }
 
-// leaveOrphans has those that stay found again by the next walk, which may be the one that somebody confirms.
-func (w *walk) leaveOrphans() error {
-	var last cache.Key
-	return w.orphans.each(w.sub.Dir.Hub(), func(x orphan) error {
-		if dir := x.key.Parent(); dir != last {
-			w.lookAgain(dir)
-			last = dir
-		}
-		return w.ctx.Err()
-	})
-}
-
 func (w *walk) retire() error {
 	var failed error
 	err := w.orphans.each(w.sub.Dir.Hub(), func(x orphan) error {
@@ -322,38 +287,23 @@ func (w *walk) cameSince(dir cache.Key, at time.Time) (came bool) {
 
 // names says that the listing of a directory names something of that kind, or that nobody can tell.
 func (w *walk) names(dir cache.Key, name string, isDir bool) bool {
-	rows, ok := w.rowsOf(dir)
-	if !ok {
-		return true
-	}
-	i, ok := slices.BinarySearchFunc(rows, name, func(e listing.Entry, name string) int { return strings.Compare(e.Name, name) })
-	if !ok || rows[i].Kind == listing.Unknown {
-		return ok
-	}
-	return isDir == (rows[i].Kind == listing.Dir)
-}
-
-// rowsOf reads the listing of a directory. Orphans are noted by directories: to read it for each of them took minutes where one had many thousands.
-func (w *walk) rowsOf(dir cache.Key) (rows []listing.Entry, ok bool) {
-	last, when := &w.orphans.list, w.cfg.Store.Changes(dir)
-	if last.dir == dir && last.when == when {
-		return last.rows, last.ok
-	}
-	last.dir, last.when, last.rows, last.ok = dir, when, nil, false
 	e, err := w.cfg.Store.Open(dir, w.cfg.Refresher.Listing())
 	if err != nil {
-		return nil, false
+		return true
 	}
 	defer e.Close()
 	if !e.Meta.Listing {
-		return nil, false
+		return true
 	}
 	l, err := w.cfg.Store.Listing(e)
 	if err != nil {
-		return nil, false
+		return true
 	}
-	last.rows, last.ok = l.Entries, true
-	return last.rows, last.ok
+	i, ok := slices.BinarySearchFunc(l.Entries, name, func(e listing.Entry, name string) int { return strings.Compare(e.Name, name) })
+	if !ok || l.Entries[i].Kind == listing.Unknown {
+		return ok
+	}
+	return isDir == (l.Entries[i].Kind == listing.Dir)
 }
 
 // weight is how many files an orphan is.

@@ -168,7 +168,7 @@ func (w *walk) leave(n *node) {
 		}
 	}
 	w.rows -= len(n.list.Entries)
-	n.list = nil
+	n.list, n.sights = nil, nil
 	n.parent.add(n)
 	if n.parent.key.IsZero() {
 		w.root = result{files: n.files, dirs: n.subdirs + 1, bytes: n.bytes}
