@@ -48,12 +48,11 @@ func (w *walk) tally(at level) (below []level, ok bool) {
 	for i := range l.Entries {
 		row := &l.Entries[i]
 		isDir := row.Kind == listing.Dir
-		key, err := at.dir.Child(row.Name, isDir)
-		if err != nil || row.Kind == listing.Other {
+		if row.Kind == listing.Other {
 			continue
 		}
 		if isDir || row.Kind == listing.Unknown && names[row.Name] {
-			if key, err = at.dir.Child(row.Name, true); err == nil {
+			if key, err := at.dir.Child(row.Name, true); err == nil {
 				if n := w.noted(key); n != nil {
 					below = append(below, level{key, n})
 					files, dirs = files-n.files, dirs-n.dirs-1
