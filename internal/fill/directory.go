@@ -80,7 +80,8 @@ func (f *Filler) fromListing(ctx context.Context, r *Request, fl *flight, leads 
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err) // it began and never came whole
 	}
 	entry, err := f.store.Open(r.Key, r.Header)
-	if err != nil || !entry.Meta.Received.Equal(fl.meta.Received) {
+	// A walk may have fetched it at the same time: what came since this flight began will do.
+	if err != nil || !entry.Meta.Received.Equal(fl.meta.Received) && (!entry.Meta.Listing || entry.Meta.Received.Before(fl.started)) {
 		if err == nil {
 			entry.Close()
 		}

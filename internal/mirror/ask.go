@@ -40,7 +40,7 @@ func (w *walk) ask(n *node, t task) error {
 		w.fetched.Add(1)
 		return nil
 	case Gone:
-		w.lacks(n)
+		w.wonders(n, key, ans)
 		if t.held {
 			return w.orphan(key, false, true)
 		}
@@ -60,7 +60,7 @@ func (w *walk) ask(n *node, t task) error {
 	default:
 		w.unkept.Add(1)
 	}
-	w.lacks(n)
+	w.wonders(n, key, ans)
 	return nil
 }
 
@@ -83,15 +83,25 @@ func (w *walk) discover(n *node, t task) {
 // showing them, and stays.
 func (w *walk) doubted(n *node, key cache.Key, t task, ans Answer, err error) error {
 	switch {
-	case errors.Is(err, cache.ErrNoListing): // a page in a directory's place says that it exists
+	case errors.Is(err, cache.ErrNoListing): // a page in a directory's place says that it exists, or that the server is out of order
+		w.looks(n)
 	case err != nil:
 		w.fails(n, fmt.Errorf("get %s: %w", key, err))
 	case ans.Outcome == Gone:
 		return w.orphan(key, t.dir, false)
 	case ans.Outcome == Stored:
 		w.fetched.Add(1)
+	case ans.Outcome != Same:
+		w.looks(n)
 	}
 	return nil
+}
+
+// looks has the next walk look at a directory again, whatever its upstream says of its digest.
+func (w *walk) looks(n *node) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n.doubt = true
 }
 
 // strangers deals with what is held in a directory and not listed.
@@ -164,7 +174,7 @@ func (w *walk) finish(n *node) {
 	own.held = own.held && !n.gap
 	n.gap = !own.held
 	own.files, own.bytes, own.dirs, own.of = n.files, n.bytes, n.subdirs, n.of
-	own.rules = w.rules
+	own.rules, own.look = w.rules, n.doubt
 	broken := n.broken
 	w.mu.Unlock()
 	if w.dry || broken {

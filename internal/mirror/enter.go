@@ -70,6 +70,7 @@ func (w *walk) pass(parent *node, known *note) {
 	parent.bytes += known.bytes
 	parent.subdirs += known.dirs + 1
 	parent.gap = parent.gap || !known.held
+	parent.doubt = parent.doubt || known.look
 	parent.of = earlier(parent.of, known.of)
 	if parent.key.IsZero() {
 		w.root = result{files: known.files, dirs: known.dirs + 1, bytes: known.bytes}
@@ -107,18 +108,28 @@ func (w *walk) absent(n *node, ans Answer, err error, listed bool) error {
 		w.log.Warn("walk", "action", "skip", "key", n.key.String(), "error", err)
 		w.fails(n.parent, fmt.Errorf("list %s: %w", n.key, err))
 	case ans.Outcome == Gone:
-		w.lacks(n.parent)
+		w.wonders(n.parent, n.key, ans)
 		return w.orphan(n.key, true, true)
 	case ans.Outcome == Denied:
 		w.denied.Add(1)
-		w.lacks(n.parent)
+		w.wonders(n.parent, n.key, ans)
+	case ans.Outcome == Unkept:
+		w.fails(n.parent, fmt.Errorf("list %s: the listing may not be kept", n.key))
 	case ans.Outcome == Same:
 		w.fails(n.parent, fmt.Errorf("list %s: upstream answers 304 to what it was not asked", n.key))
 	default:
 		w.unkept.Add(1)
-		w.lacks(n.parent)
+		w.wonders(n.parent, n.key, ans)
 	}
 	return nil
+}
+
+// wonders says that an answer leaves something of a directory open: it is not held, and may be had the next time, although no listing changes until then.
+func (w *walk) wonders(n *node, key cache.Key, ans Answer) {
+	w.log.Info("walk", "action", "leave", "key", key.String(), "outcome", ans.Outcome.String(), "status", ans.Status)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n.gap, n.doubt = true, true
 }
 
 // listed says that the listing of a directory is held.
@@ -155,7 +166,10 @@ func (w *walk) open(n *node) error {
 
 // expand compares a directory's listing with what is held, row by row.
 func (w *walk) expand(n *node) error {
-	if n.cycle() {
+	if n.came() || w.endless(n) {
+		if w.ctx.Err() != nil {
+			return nil
+		}
 		w.log.Warn("walk", "action", "skip", "key", n.key.String(), "error", "it leads back to a directory above it")
 		w.unkept.Add(1)
 		w.lacks(n.parent)

@@ -47,6 +47,8 @@ type node struct {
 	open                int    // tasks in hand and directories not finished
 	// broken says that something at or below it could not be had, gap that something is not held although nothing failed.
 	broken, gap bool
+	// doubt says that an answer left something in doubt, so that the next walk has to look, whatever the upstream says of its digest.
+	doubt bool
 }
 
 // take hands out a task: files first, so that what a directory holds is not kept in memory for longer than need be. The walk's lock is held.
@@ -82,37 +84,34 @@ func (n *node) add(child *node) {
 	n.of = earlier(n.of, child.of)
 	n.broken = n.broken || child.broken
 	n.gap = n.gap || child.gap
+	n.doubt = n.doubt || child.doubt
 }
 
-// cycle says that a directory was reached by itself: it came from where one above it came from, or shows for the fourth time on one path the same files and
-// directories of the same times.
-func (n *node) cycle() bool {
-	same := 0
+// came says that a directory was reached from where one above it came from, after redirects.
+func (n *node) came() bool {
 	for up := n.parent; up != nil && !up.key.IsZero(); up = up.parent {
 		if up.url == n.url {
 			return true
 		}
-		if up.digest == n.digest {
-			same++
-		}
 	}
-	if same < 3 {
-		return false
-	}
-	files, dirs := 0, 0
+	return false
+}
+
+// twin is the nearest directory above that shows the very same names, sizes and times, directories among them; nil when there is none.
+func (n *node) twin() *node {
+	dirs := 0
 	for i := range n.list.Entries {
 		if n.list.Entries[i].Kind == listing.Dir {
 			dirs++
-		} else {
-			files++
 		}
 	}
-	return dirs > 0 && (files > 0 || same >= mostAlike)
+	for up := n.parent; dirs > 0 && up != nil && !up.key.IsZero(); up = up.parent {
+		if up.digest == n.digest {
+			return up
+		}
+	}
+	return nil
 }
-
-// mostAlike is how often on one path a directory of directories alone may come again: trees that spread what they hold over 0 to f are that, for a few levels.
-// Two links in a directory without files that lead back to it would be 2^64 directories before the depth ends them.
-const mostAlike = 7
 
 // mayBeCut says that a listing has as many entries as a server may show at most: Caddy shows 10,000 and says nothing of the others. What a new file has pushed
 // off its end is still there.

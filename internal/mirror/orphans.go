@@ -204,9 +204,10 @@ func (w *walk) purge() error {
 	most := w.mayRemove(n)
 	switch {
 	case w.dry:
-		w.removed.Store(n)
 		if n > most && !w.confirm {
 			w.heldBack.Store(n)
+		} else {
+			w.removed.Store(n)
 		}
 		return nil
 	case n > most && !w.confirm:

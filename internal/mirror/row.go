@@ -27,10 +27,9 @@ func current(e *listing.Entry, m *cache.Meta, adopted bool) bool {
 	step := max(e.Step, time.Second)
 	modified, known := m.ModTime, m.LastModified() != ""
 	if !known {
-		if !e.ZoneKnown {
-			return false
+		if modified = e.ModTime; !e.ZoneKnown {
+			modified = modified.Add(14 * time.Hour) // no zone is farther behind UTC
 		}
-		modified = e.ModTime
 	}
 	if confirmed(m).Sub(modified) < 2*step {
 		return false

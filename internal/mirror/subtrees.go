@@ -115,6 +115,12 @@ func (s *Scheduler) seatTrack(sub Subtree) *track {
 		delete(s.remembered, sub.Name) // of another directory
 		t = nil
 	}
+	if t != nil && t.sub.Upstream != sub.Upstream { // what a walk found so far is another server's
+		t.past.Unfinished = time.Time{}
+		if t.now != nil {
+			t.now.cancel(ErrForgotten)
+		}
+	}
 	if t == nil {
 		t = &track{past: s.remembered[sub.Name]}
 		delete(s.remembered, sub.Name)
