@@ -49,7 +49,7 @@ fuzz-short: ## every fuzz test for FUZZTIME
 conformance: build ## the public HTTP cache test suite; CACHE_TESTS names a checkout of it
 	@scripts/conformance.sh bin/zcache
 
-bench: ## hits, misses and the stampede beside nginx, as ratios; never part of the tests; bench/mirror.sh is the mirror beside wget, lftp and rclone
+bench: ## hits, misses, the stampede and a flood beside nginx, as ratios; never part of the tests; bench/mirror.sh is the mirror beside wget, lftp and rclone
 	@bench/run.sh
 
 clean:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Hits, misses and the stampede beside nginx proxy_cache in the same run, as ratios. Loopback only, bounded in count and time. Nothing here decides a test.
+# Hits, misses, the stampede and a flood beside nginx proxy_cache in the same run, as ratios. Loopback only, bounded in count and time. Nothing here decides a test.
 #
 #   bench/run.sh [ROUNDS]        default 3; needs nginx, wrk and curl (apt-get install nginx-light wrk curl)
 set -euo pipefail
@@ -19,6 +19,7 @@ trap cleanup EXIT
 trap 'exit 130' INT TERM
 CGO_ENABLED=0 go build -trimpath -o "$work/zcache" ./cmd/zcache
 CGO_ENABLED=0 go build -trimpath -o "$work/stampede" ./bench/stampede
+CGO_ENABLED=0 go build -trimpath -o "$work/flood" ./bench/flood
 read -r origin slow cache zport < <("$work/stampede" -ports 4)
 
 mkdir -p "$work/html/many" "$work/cache"
@@ -40,7 +41,7 @@ events { worker_connections 4096; }
 http { access_log off; sendfile on; tcp_nopush off; open_file_cache max=10000; keepalive_requests 1000000000;
 proxy_cache_path $work/cache levels=1:2 keys_zone=c:50m max_size=8g use_temp_path=off;
 upstream o { server 127.0.0.1:$origin; keepalive 64; } upstream s { server 127.0.0.1:$slow; keepalive 64; }
-proxy_http_version 1.1; proxy_set_header Connection ""; proxy_cache c; proxy_cache_lock on; proxy_cache_lock_timeout 60s; proxy_cache_lock_age 60s; proxy_cache_valid 200 1d;
+proxy_http_version 1.1; proxy_set_header Connection ""; proxy_cache c; proxy_cache_lock on; proxy_cache_lock_timeout 60s; proxy_cache_lock_age 60s; proxy_cache_valid 200 1d; proxy_cache_valid 404 15s; client_header_timeout 10s;
 server { listen 127.0.0.1:$cache reuseport backlog=4096; location / { proxy_pass http://o; } location /slow/ { proxy_pass http://s/; } } }
 CONF
 nginx -c "$work/origin.conf" & pids+=($!)
@@ -81,3 +82,6 @@ done
 echo "stampede: 600 clients on one cold file of 200 MiB, upstream at 40 MiB/s"
 "$work/stampede" -clients 600 -url "http://127.0.0.1:$cache/slow/200m" -name nginx -pid "$ngx"
 "$work/stampede" -clients 600 -url "http://127.0.0.1:$zport/slow/200m" -name zcache -pid "$zc"
+echo "flood: 20 ordinary clients while others ask for 20,000 names that are nowhere and hold 1,000 connections whose heads never end"
+"$work/flood" -rounds "$rounds" -addr "127.0.0.1:$cache" -path /1k -nowhere /nowhere/ -name nginx -pid "$ngx"
+"$work/flood" -rounds "$rounds" -addr "127.0.0.1:$zport" -path /1k -nowhere /nowhere/ -name zcache -pid "$zc"

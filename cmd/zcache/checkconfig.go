@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"github.com/peterbourgon/ff/v3/ffcli"
 
 	"zcache/internal/config"
+	"zcache/internal/notify"
 )
 
 // checkConfigVerb takes all flags of serve, so that a command line can be tried as it stands.
@@ -31,20 +33,54 @@ func (a *app) checkConfigVerb(serveFlags *flag.FlagSet) *ffcli.Command {
 			if err != nil {
 				return err
 			}
-			ca, err := authorityOf(cfg.InterceptCA)
+			p, err := partsOf(cfg)
 			if err != nil {
 				return err
 			}
-			var intercepted []string
-			if ca != nil {
-				intercepted = ca.Constraints()
-			}
 			if *asJSON {
-				return printJSON(a.stdout, effective(cfg, intercepted))
+				return printJSON(a.stdout, effective(cfg, p))
 			}
-			return printHubs(a.stdout, cfg, intercepted)
+			if err := printHubs(a.stdout, cfg, p.intercepted); err != nil {
+				return err
+			}
+			return printAccess(a.stdout, cfg, p)
 		},
 	}
+}
+
+// parts are what only those who use it can tell of a configuration.
+type parts struct {
+	intercepted   []string // hosts whose https is looked into
+	notify, hooks []notify.Sink
+}
+
+// partsOf judges all that a start would.
+func partsOf(cfg config.Config) (parts, error) {
+	var p parts
+	var problems config.Problems
+	note := func(err error) {
+		var more config.Problems
+		if errors.As(err, &more) {
+			problems = append(problems, more...)
+		}
+	}
+	ca, err := authorityOf(cfg.InterceptCA)
+	note(err)
+	if ca != nil {
+		p.intercepted = ca.Constraints()
+	}
+	_, err = rulesOf(cfg)
+	note(err)
+	_, err = filterOf(cfg, nil)
+	note(err)
+	p.notify, err = sinksOf("notify", cfg.Notify)
+	note(err)
+	p.hooks, err = sinksOf("ready-hook", cfg.ReadyHooks)
+	note(err)
+	if len(problems) > 0 {
+		return p, problems
+	}
+	return p, nil
 }
 
 // printHubs tells in a few lines where clients find what, and where it comes from.
@@ -114,7 +150,7 @@ func prefixTexts(prefixes []netip.Prefix) []string {
 }
 
 // effective is what check-config --json prints.
-func effective(cfg config.Config, intercepted []string) any {
+func effective(cfg config.Config, p parts) any {
 	policies := make([]config.Policy, len(cfg.Hubs))
 	for i := range cfg.Hubs {
 		policies[i] = cfg.Hubs[i].Policy()
@@ -136,8 +172,9 @@ func effective(cfg config.Config, intercepted []string) any {
 		Mirror []mirrored      `json:"mirror,omitempty"`
 		Trash  string          `json:"trash_ttl"`
 		Hubs   []config.Policy `json:"hubs"`
-	}{true, cfg.File, cfg.Listen, cfg.Root, cfg.Mode, cfg.Proxy, prefixTexts(cfg.ProxyAllowClient), cfg.ProxyAllowHost, intercepted,
-		subtrees, cfg.TrashTTL.String(), policies}
+		accessView
+	}{true, cfg.File, cfg.Listen, cfg.Root, cfg.Mode, cfg.Proxy, prefixTexts(cfg.ProxyAllowClient), cfg.ProxyAllowHost, p.intercepted,
+		subtrees, cfg.TrashTTL.String(), policies, viewAccess(cfg, p)}
 }
 
 // A mirrored is a subtree in JSON.

@@ -15,6 +15,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"zcache/internal/config"
 )
@@ -22,13 +23,15 @@ import (
 // clientFlags are what every verb takes that talks to a running server.
 type clientFlags struct {
 	*flag.FlagSet
-	server string
-	json   bool
+	server    string
+	tokenFile string
+	json      bool
 }
 
 func newClientFlags(name string, serveFlags *flag.FlagSet) *clientFlags {
 	fs := &clientFlags{FlagSet: newFlagSet(name)}
 	fs.StringVar(&fs.server, "server", os.Getenv("ZCACHE_SERVER"), "`URL` of the running zcache; else ZCACHE_SERVER, else the configured listen address")
+	fs.StringVar(&fs.tokenFile, "token-file", "", "`FILE` with the token to show to the server; else the token in ZCACHE_TOKEN")
 	fs.BoolVar(&fs.json, "json", false, "print JSON, for scripts")
 	for _, name := range []string{"config", "c"} {
 		f := serveFlags.Lookup(name)
@@ -39,12 +42,48 @@ func newClientFlags(name string, serveFlags *flag.FlagSet) *clientFlags {
 
 // A client talks to the operations of a running zcache.
 type client struct {
-	base string
-	http *http.Client
+	base  string
+	token string // shown as Bearer; empty = none
+	http  *http.Client
+}
+
+// tokenVariable holds a token, which a flag would show to all users of the machine.
+const tokenVariable = "ZCACHE_TOKEN"
+
+// longestToken bounds the file of a token, for a wrong one named by mistake.
+const longestToken = 64 << 10
+
+// token is what the verb shows to the server.
+func (fs *clientFlags) token() (string, error) {
+	text := os.Getenv(tokenVariable)
+	if fs.tokenFile != "" {
+		f, err := os.Open(fs.tokenFile)
+		if err != nil {
+			return "", fmt.Errorf("read the token: %w", err)
+		}
+		defer f.Close()
+		data, err := io.ReadAll(io.LimitReader(f, longestToken))
+		if err != nil {
+			return "", fmt.Errorf("read the token: %w", err)
+		}
+		if text = string(data); strings.TrimSpace(text) == "" {
+			return "", fmt.Errorf("read the token: %s is empty", fs.tokenFile)
+		}
+	}
+	text = strings.TrimSpace(text)
+	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", errors.New("read the token: it is not one word; zcache token create prints one")
+	}
+	return text, nil
 }
 
 // client finds the server: named by flag, or by the configuration that it was started with.
-func (a *app) client(server string) (*client, error) {
+func (a *app) client(fs *clientFlags) (*client, error) {
+	token, err := fs.token()
+	if err != nil {
+		return nil, err
+	}
+	server := fs.server
 	if server == "" {
 		cfg, err := a.flags.Load()
 		if err != nil {
@@ -60,8 +99,8 @@ func (a *app) client(server string) (*client, error) {
 		return nil, usage("--server %q is no URL; write one such as http://127.0.0.1:3142", server)
 	}
 	// The environment's proxy may be this very zcache: operations are asked of the server itself.
-	transport := &http.Transport{Proxy: nil, MaxIdleConnsPerHost: warmAtOnce}
-	return &client{base: strings.TrimSuffix(u.String(), "/"), http: &http.Client{Transport: transport}}, nil
+	transport := &http.Transport{Proxy: nil, MaxIdleConnsPerHost: warmAtOnce, ExpectContinueTimeout: continueTime}
+	return &client{base: strings.TrimSuffix(u.String(), "/"), token: token, http: &http.Client{Transport: transport}}, nil
 }
 
 // localURL is how a process on the same machine reaches the server. Operations are for loopback clients, so an address that
@@ -112,6 +151,9 @@ func (p *problem) Error() string {
 // offline says that what was asked for is not held and cannot be had.
 func (p *problem) offline() bool { return p.Status == http.StatusGatewayTimeout }
 
+// continueTime is how long a body waits for the word that it is welcome.
+const continueTime = 2 * time.Second
+
 // maxAnswer bounds what is read of an answer of the server.
 const maxAnswer = 16 << 20
 
@@ -129,32 +171,47 @@ func (c *client) call(ctx context.Context, method, path string, body any) (json.
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", "zcache/"+thisBuild().Version)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	resp, err := c.http.Do(req)
+	_, data, err := c.send(req)
 	if err != nil {
-		return nil, c.unreachable(err)
-	}
-	defer resp.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return nil, fmt.Errorf("read the answer of %s: %w", c.base, err)
-	}
-	if resp.StatusCode >= 400 {
-		p := &problem{}
-		if err := json.Unmarshal(data, p); err != nil {
-			p.Title = strings.TrimSpace(string(data[:min(len(data), 200)]))
-		}
-		p.Status = resp.StatusCode
-		return nil, p
+		return nil, err
 	}
 	if !json.Valid(data) {
 		return nil, fmt.Errorf("%s answered without JSON; is it a zcache?", c.base)
 	}
 	return data, nil
+}
+
+// send sends a request and reads the answer; one that is an error is returned as the problem that it tells of.
+func (c *client) send(req *http.Request) (*http.Response, []byte, error) {
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", "zcache/"+thisBuild().Version)
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, nil, c.unreachable(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the answer of %s: %w", c.base, err)
+	}
+	if resp.StatusCode < 400 {
+		return resp, data, nil
+	}
+	p := &problem{}
+	if err := json.Unmarshal(data, p); err != nil {
+		p.Title = strings.TrimSpace(string(data[:min(len(data), 200)]))
+	}
+	p.Status = resp.StatusCode
+	if p.Status == http.StatusUnauthorized && c.token == "" {
+		p.Detail = strings.TrimSuffix(p.Detail, ".") + "; name a token with --token-file or in " + tokenVariable
+	}
+	return nil, nil, p
 }
 
 func (c *client) unreachable(err error) error {

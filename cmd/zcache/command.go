@@ -35,6 +35,8 @@ func (a *app) commands() *ffcli.Command {
 		a.walkVerb(flags),
 		a.purgeVerb(flags),
 		a.trashVerb(flags),
+		a.putVerb(flags),
+		a.tokenVerb(flags),
 		a.caVerb(),
 		a.demoVerb(),
 		a.versionVerb(),
@@ -57,7 +59,7 @@ func newFlagSet(name string) *flag.FlagSet {
 }
 
 // laterVerbs are those that the contract names and this version does not have.
-var laterVerbs = []string{"ls", "verify", "put", "token", "import", "export", "apply", "completion"}
+var laterVerbs = []string{"ls", "verify", "import", "export", "apply", "completion"}
 
 func unknownVerb(root *ffcli.Command, verb string) error {
 	if slices.Contains(laterVerbs, strings.ToLower(verb)) {

@@ -124,7 +124,8 @@ func (s *show) play(ctx context.Context, stopOrigin func() error) error {
 		return err
 	}
 	for _, page := range pages {
-		stale, err := s.get(ctx, page, "STALE", "OFFLINE", "HIT", "UPDATING")
+		// The file that was asked for before it has the listings above it asked for anew: the page may join that trip.
+		stale, err := s.get(ctx, page, "STALE", "OFFLINE", "HIT", "UPDATING", "HIT-COALESCED")
 		if err != nil {
 			return err
 		}

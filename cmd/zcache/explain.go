@@ -22,7 +22,7 @@ func (a *app) explainVerb(serveFlags *flag.FlagSet) *ffcli.Command {
 			if len(args) != 1 {
 				return usage("explain takes one URL or path, such as zcache explain /kernel/README")
 			}
-			c, err := a.client(fs.server)
+			c, err := a.client(fs)
 			if err != nil {
 				return err
 			}

@@ -39,6 +39,7 @@ var house = map[string]room{
 	"internal/web":       {6, []string{"auth", "cache", "fill", "listing", "mirror"}},
 	"cmd/zcache":         {7, []string{"*"}},
 	"e2e":                {8, nil}, // tests of the binary alone
+	"bench/flood":        {8, nil},
 	"bench/mirror":       {8, nil},
 	"bench/stampede":     {8, nil},
 }

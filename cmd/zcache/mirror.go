@@ -50,7 +50,7 @@ func (in *instance) subtrees(cfg config.Config) []mirror.Subtree {
 // rules are what a directory's hub says of walks.
 func (in *instance) rules(dir cache.Key) mirror.Subtree {
 	sub := mirror.Subtree{Dir: dir, Upstream: in.upstream(dir)}
-	if h := in.current.Load().hubs[dir.Hub()]; h != nil {
+	if h := in.current.Load().hubs[cache.BaseHub(dir.Hub())]; h != nil {
 		sub.Skip, sub.MaxFile, sub.MaxRequests = h.Skip(dir.Path()), h.MirrorMaxFile, h.MirrorMaxRequests
 	}
 	return sub

@@ -21,7 +21,7 @@ func (a *app) purgeVerb(serveFlags *flag.FlagSet) *ffcli.Command {
 			if len(args) != 1 {
 				return usage("purge takes one path, such as zcache purge /kernel/README")
 			}
-			c, err := a.client(fs.server)
+			c, err := a.client(fs)
 			if err != nil {
 				return err
 			}

@@ -77,7 +77,7 @@ func (r *reloader) onChange(ctx context.Context, log *slog.Logger) {
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			err := config.Watch(watching, r.watched(), func() { offer(r.asked) })
+			err := config.Watch(watching, r.watched(), func() {}, func() { offer(r.asked) })
 			if err != nil && !errors.Is(err, context.Canceled) {
 				log.Warn("changes of the configuration go unseen; send SIGHUP after a change", "error", err.Error())
 			}

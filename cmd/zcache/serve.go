@@ -60,8 +60,14 @@ func runServe(ctx context.Context, cfg config.Config, log *slog.Logger, h hooks)
 	}
 	defer in.close()
 	faces := []face{{newServer(in.gateway, log), clients}}
+	if in.conns != nil {
+		faces[0].server.ConnState = in.conns.state
+	}
 	if len(operators) > 0 {
 		faces = append(faces, face{newServer(in.web.Admin(), log), operators})
+	}
+	for _, f := range faces {
+		f.server.RegisterOnShutdown(in.web.EndStreams)
 	}
 	return serveUntil(ctx, faces, log, h, in)
 }
@@ -106,6 +112,9 @@ func serveUntil(ctx context.Context, faces []face, log *slog.Logger, h hooks, in
 		})
 	}
 	inside := newServer(nil, log)
+	if in.conns != nil {
+		inside.ConnState = in.conns.state // the client's connection was taken over for its tunnel, and counts again from here
+	}
 	g.Go(func() error {
 		if err := in.inside.Serve(inside, in.gateway); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve inside tunnels: %w", err)

@@ -52,7 +52,7 @@ func (a *app) trashListVerb(serveFlags *flag.FlagSet) *ffcli.Command {
 			if *limit > 0 {
 				query.Set("limit", fmt.Sprint(*limit))
 			}
-			c, err := a.client(fs.server)
+			c, err := a.client(fs)
 			if err != nil {
 				return err
 			}
@@ -99,7 +99,7 @@ func (a *app) trashRestoreVerb(serveFlags *flag.FlagSet) *ffcli.Command {
 				Restore   bool   `json:"restore"`
 				Recursive bool   `json:"recursive"`
 			}{args[0], true, *recursive}
-			c, err := a.client(fs.server)
+			c, err := a.client(fs)
 			if err != nil {
 				return err
 			}

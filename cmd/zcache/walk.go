@@ -44,7 +44,7 @@ func (a *app) walkVerb(serveFlags *flag.FlagSet) *ffcli.Command {
 				return usage("walk takes one directory, such as zcache walk /kernel/linux")
 			}
 			ask.Subtree = args[0]
-			c, err := a.client(fs.server)
+			c, err := a.client(fs)
 			if err != nil {
 				return err
 			}

@@ -36,7 +36,7 @@ func (a *app) warmVerb(serveFlags *flag.FlagSet) *ffcli.Command {
 			if len(urls) == 0 {
 				return usage("warm takes URLs or paths, or -f FILE with one a line")
 			}
-			c, err := a.client(fs.server)
+			c, err := a.client(fs)
 			if err != nil {
 				return err
 			}

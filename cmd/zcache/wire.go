@@ -12,7 +12,6 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -23,9 +22,10 @@ import (
 	"zcache/internal/config"
 	"zcache/internal/durable"
 	"zcache/internal/fill"
-	"zcache/internal/freshness"
+	"zcache/internal/limit"
 	"zcache/internal/listing"
 	"zcache/internal/mirror"
+	"zcache/internal/notify"
 	"zcache/internal/origin"
 	"zcache/internal/proxy"
 	"zcache/internal/web"
@@ -45,6 +45,14 @@ type instance struct {
 	inside   *proxy.Interceptor // of tunnels
 	web      *web.Server
 	own      []netip.AddrPort // what this process listens on
+
+	access    *access
+	audit     *auth.Audit
+	limiter   *limit.Limiter
+	filtered  place  // for the counts of the filter in force
+	conns     *conns // nil when connections are not bounded
+	notifier  *notify.Notifier
+	readiness *notify.Readiness
 }
 
 // settings are the parts of an instance that a reload replaces, as one.
@@ -52,6 +60,7 @@ type settings struct {
 	cfg    config.Config
 	hubs   map[string]*config.Hub
 	origin *origin.Transport
+	filter *limit.Filter
 }
 
 // gcPercent trades memory for time: with a live heap of a few MiB, collecting at four times that costs little memory and saves a
@@ -69,15 +78,27 @@ func newInstance(cfg config.Config, log *slog.Logger, listening []net.Addr, relo
 		return nil, err
 	}
 	in.inside = proxy.NewInterceptor(ca, func(host, port string) bool { return in.current.Load().origin.Tunnels(host, port) })
-	s, err := in.settings(cfg)
+	rules, err := rulesOf(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := in.openNotices(cfg); err != nil {
+		return nil, err
+	}
+	s, err := in.settings(cfg, nil)
 	if err != nil {
 		return nil, err
 	}
 	in.current.Store(s)
+	in.openLimits(cfg)
 	if err := in.openStore(cfg); err != nil {
 		s.origin.Close()
 		return nil, err
 	}
+	in.restoreLimits()
+	in.access = &access{guard: auth.NewGuard(cfg.TrustedProxy), log: log, count: newAccessCount(in.registry), moved: make(chan struct{}, 1)}
+	in.access.use(cfg, rules)
+	in.audit = newAudit(log)
 	in.openFaces(cfg, reload)
 	in.noteMirror(cfg)
 	return in, nil
@@ -96,7 +117,7 @@ func (in *instance) openStore(cfg config.Config) error {
 	in.filler = fill.New(fill.Config{
 		Store: store, Origin: roundTripper(func() http.RoundTripper { return in.current.Load().origin }),
 		Policy: in.policy, KeyOf: in.keyOf, Upstream: in.upstream, Skip: origin.WithSkipOpen, Avoid: origin.WithAvoid, Background: origin.WithBackground,
-		Logger: in.log, Registerer: in.registry,
+		Tell: in.tellOfEntry, Logger: in.log, Registerer: in.registry,
 	})
 	if in.tree == nil {
 		return nil
@@ -111,23 +132,24 @@ func (in *instance) openStore(cfg config.Config) error {
 
 // openFaces wires what answers clients and operators.
 func (in *instance) openFaces(cfg config.Config, reload func() error) {
-	guard := auth.NewGuard(cfg.TrustedProxy)
+	guard := in.access.guard
 	wc := web.Config{
 		Filler: in.filler, Guard: guard, KeyOf: in.keyOf,
 		Resolve: func(raw, host string) (cache.Key, error) { return in.gateway.Resolve(raw, host) },
 		MayAsk:  func(r *http.Request, key cache.Key) error { return in.gateway.MayAsk(r, key) },
 		Hubs:    in.hubInfo, Upstreams: func() any { return in.current.Load().origin.Status() }, UpstreamURL: in.upstream,
+		KeyFor: func(c auth.Client, key cache.Key) cache.Key { return in.gateway.KeyFor(c, key) }, Audit: in.audit,
 		Reload: reload, Version: thisBuild(), Mode: cfg.Mode, Offline: cfg.Offline, Gatherer: in.registry, Logger: in.log,
 	}
 	wc.Public, wc.Forwarding = cfg.PublicURL, in.forwarding
 	if in.tree != nil {
-		wc.Store, wc.Listing, wc.Mirror, wc.Trash = in.tree, in.listing, in.mirror, in.tree
+		wc.Store, wc.Listing, wc.Mirror, wc.Trash, wc.Partitions = in.tree, in.listing, in.mirror, in.tree, in.tree.Partitions
 	}
 	in.web = web.NewServer(wc)
 	pc := proxy.Config{
 		Hubs: gatewayHubs(cfg), Public: cfg.PublicURL, Filler: in.filler, Guard: guard, Operations: in.web, Front: in.web.Front(),
 		KeyOf: in.keyOf, ID: in.id, Logger: in.log, Registerer: in.registry, Browse: in.web.Browse, BrowsePolicy: web.BrowsePolicy(),
-		Forward: in.forward(cfg), Intercept: in.inside,
+		Forward: in.forward(cfg), Intercept: in.inside, Audit: in.audit, Limiter: in.limiter, Filter: in.current.Load().filter,
 	}
 	if in.tree != nil {
 		pc.Listings, pc.Touch, pc.Subtree, pc.AsOf = in.tree, in.mirror.Touch, in.mirror.Digest, in.mirror.AsOf
@@ -138,7 +160,7 @@ func (in *instance) openFaces(cfg config.Config, reload func() error) {
 func (in *instance) openTree(cfg config.Config) (err error) {
 	in.tree, err = cache.OpenTree(cache.Config{
 		Dir: cfg.Root, NoInit: cfg.NoInit, Full: cfg.Durability == config.DurabilityFull, MaxSize: cfg.CacheMaxSize,
-		High: int(cfg.DiskHigh*100 + 0.5), Low: int(cfg.DiskLow*100 + 0.5), TrashTTL: trashTTL(cfg.TrashTTL), Logger: in.log, Registerer: in.registry,
+		High: int(cfg.DiskHigh*100 + 0.5), Low: int(cfg.DiskLow*100 + 0.5), TrashTTL: trashTTL(cfg.TrashTTL), Torn: in.tellOfTorn, Logger: in.log, Registerer: in.registry,
 	})
 	if err != nil {
 		return config.Problems{{Setting: "root", Reason: err.Error()}}
@@ -148,11 +170,16 @@ func (in *instance) openTree(cfg config.Config) (err error) {
 
 // run does what has to be done behind until ctx ends.
 func (in *instance) run(ctx context.Context) error {
-	if in.tree == nil {
-		<-ctx.Done()
-		return nil
-	}
 	g, ctx := errgroup.WithContext(ctx)
+	for _, follow := range []func(context.Context){in.access.run, in.watchCertificates, in.tellPeople, in.tellHooks} {
+		g.Go(func() error { follow(ctx); return nil })
+	}
+	if in.tree == nil {
+		return g.Wait()
+	}
+	for _, follow := range []func(context.Context){in.keepLimits, in.watchReadiness, in.tellOfWalks} {
+		g.Go(func() error { follow(ctx); return nil })
+	}
 	g.Go(func() error {
 		if err := in.tree.Run(ctx); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("keep the root: %w", err)
@@ -175,28 +202,38 @@ func (in *instance) close() {
 	in.filler.Close()
 	in.current.Load().origin.Close()
 	if in.tree != nil {
+		in.saveLimits()
 		in.root.Close()
 		in.tree.Close()
 	}
 }
 
-func (in *instance) settings(cfg config.Config) (*settings, error) {
+// settings makes the parts that a reload replaces; old are those in force, nil at the start.
+func (in *instance) settings(cfg config.Config, old *settings) (*settings, error) {
 	s := &settings{cfg: cfg, hubs: map[string]*config.Hub{}}
 	s.hubs[cache.FilesHub] = &s.cfg.FilesHub
-	oc := origin.Config{AllowHosts: cfg.ProxyAllowHost, Files: true, Own: in.owns, ID: in.id, Version: thisBuild().Version, Logger: in.log, Registerer: in.registry}
+	oc := origin.Config{AllowHosts: cfg.ProxyAllowHost, Files: true, Own: in.owns, ID: in.id, Version: thisBuild().Version, Logger: in.log, Registerer: in.registry,
+		Limits: func(hub string) *limit.Gate { return in.limiter.Gate(hub) }}
 	for i := range cfg.Hubs {
 		h := &cfg.Hubs[i]
 		s.hubs[h.Name] = h
 		oh := origin.Hub{
-			Name: h.Name, Upstreams: h.Upstreams, Username: h.Username, Password: string(h.Password),
-			Realms: h.Realms, Proxy: h.Proxy, RootCAs: h.RootCAs, Certificates: h.Certificates,
+			Name: h.Name, Upstreams: h.Upstreams, Proxy: h.Proxy, RootCAs: h.RootCAs, Certificates: h.Certificates,
 		}
-		if h.HasToken() {
-			oh.Bearer = h.Token
+		if h.Identity != config.IdentityOwn {
+			oh.Upstreams = withoutUser(h.Upstreams)
+		} else {
+			oh.Username, oh.Password, oh.Realms = h.Username, string(h.Password), h.Realms
+			if h.HasToken() {
+				oh.Bearer = h.Token
+			}
 		}
 		oc.Hubs = append(oc.Hubs, oh)
 	}
 	var err error
+	if s.filter, err = filterOf(cfg, old); err != nil {
+		return nil, err
+	}
 	s.origin, err = origin.New(oc)
 	return s, err
 }
@@ -208,7 +245,11 @@ func (in *instance) apply(cfg config.Config) error {
 	if err != nil {
 		return err
 	}
-	s, err := in.settings(cfg)
+	rules, err := rulesOf(cfg)
+	if err != nil {
+		return err
+	}
+	s, err := in.settings(cfg, old)
 	if err != nil {
 		return err
 	}
@@ -219,6 +260,8 @@ func (in *instance) apply(cfg config.Config) error {
 		"mode": o.Mode != cfg.Mode, "durability": o.Durability != cfg.Durability, "cache-max-size": o.CacheMaxSize != cfg.CacheMaxSize,
 		"disk-high": o.DiskHigh != cfg.DiskHigh, "disk-low": o.DiskLow != cfg.DiskLow, "offline": o.Offline != cfg.Offline,
 		"trusted-proxy": fmt.Sprint(o.TrustedProxy) != fmt.Sprint(cfg.TrustedProxy), "public-url": fmt.Sprint(o.PublicURL) != fmt.Sprint(cfg.PublicURL),
+		"max-conns": o.MaxConns != cfg.MaxConns, "max-conns-per-client": o.MaxConnsPerClient != cfg.MaxConnsPerClient,
+		"notify": !slices.Equal(o.Notify, cfg.Notify), "ready-hook": !slices.Equal(o.ReadyHooks, cfg.ReadyHooks),
 		"log-level": o.LogLevel != cfg.LogLevel, "log-format": o.LogFormat != cfg.LogFormat,
 	})
 	for _, name := range slices.Sorted(maps.Keys(fixed)) {
@@ -228,6 +271,10 @@ func (in *instance) apply(cfg config.Config) error {
 	}
 	s.cfg.Offline, s.cfg.Mode = o.Offline, o.Mode
 	in.current.Store(s)
+	in.access.use(cfg, rules)
+	in.limiter.Apply(limitsOf(cfg))
+	s.filter.CountIn(&in.filtered)
+	in.gateway.SetFilter(s.filter)
 	in.gateway.SetHubs(gatewayHubs(cfg))
 	in.applyMirror(o.Mode, cfg)
 	in.gateway.SetForward(in.forward(cfg))
@@ -257,61 +304,12 @@ type roundTripper func() http.RoundTripper
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f().RoundTrip(r) }
 
-var validations = map[string]freshness.Validation{
-	"": freshness.ValidateBoth, config.ValidationETag: freshness.ValidateETag,
-	config.ValidationLastModified: freshness.ValidateLastModified, config.ValidationNever: freshness.ValidateNever,
-}
-
-var classes = map[string]freshness.Class{
-	config.ClassImmutable: freshness.ClassImmutable, config.ClassIndex: freshness.ClassIndex, config.ClassBypass: freshness.ClassBypass,
-}
-
-var verifies = map[string]fill.Verify{config.VerifyBefore: fill.VerifyBefore, config.VerifyAfter: fill.VerifyAfter}
-
-var onMisses = map[string]fill.OnMiss{config.OnMissRedirect: fill.RedirectMiss, config.OnMissWait: fill.WaitMiss}
-
-// firstPause is how long the filler waits before it asks an upstream again that did not answer.
-const firstPause = 500 * time.Millisecond
-
-func (in *instance) policy(key cache.Key) fill.Policy {
-	s := in.current.Load()
-	h := s.hubs[key.Hub()]
-	if h == nil { // removed by a reload while a request was under way
-		return fill.Policy{Rule: freshness.Rule{Offline: true}}
-	}
-	p := fill.Policy{
-		Rule: freshness.Rule{
-			NegativeTTL: h.NegativeTTL, HeuristicMax: h.HeuristicMax, ListingTTL: h.ListingTTL, Validation: validations[h.Validation],
-			StaleAlways: h.StaleAlways, Offline: s.cfg.Offline,
-		},
-		Local: h.Local(), Listings: h.Generic(),
-		OnMiss: onMisses[h.OnMiss], Verify: verifies[h.Verify], Follow: h.Redirects == config.RedirectsFollow, Tries: h.Retries, Backoff: firstPause,
-	}
-	if key.Hub() == cache.FilesHub {
-		if p.OnMiss == fill.RedirectMiss {
-			p.OnMiss = fill.StreamMiss // nobody has looked where it would send the client
-		}
-	}
-	if h.TTL != nil {
-		p.TTL = *h.TTL
-		if p.TTL == 0 {
-			p.HeuristicMax = 0 // "ttl = 0" is a word of the operator: nothing is fresh unless its origin says so
-		}
-	}
-	if len(h.Immutable)+len(h.Index)+len(h.Bypass) > 0 {
-		if path, err := url.PathUnescape(key.Path()); err == nil {
-			p.Class = classes[h.Class(path)]
-		}
-	}
-	return p
-}
-
 func (in *instance) keyOf(hub string, u *url.URL) (cache.Key, bool) {
 	if hub == cache.FilesHub {
 		key, err := cache.FilesKeyOf(u)
 		return key, err == nil
 	}
-	path, ok := in.current.Load().origin.UnderHub(hub, u)
+	path, ok := in.current.Load().origin.UnderHub(cache.BaseHub(hub), u)
 	if !ok {
 		return cache.Key{}, false
 	}
@@ -320,7 +318,7 @@ func (in *instance) keyOf(hub string, u *url.URL) (cache.Key, bool) {
 }
 
 func (in *instance) upstream(key cache.Key) string {
-	to, ok := in.current.Load().origin.Resolve(key.Hub(), key.Path())
+	to, ok := in.current.Load().origin.Resolve(cache.BaseHub(key.Hub()), key.Path())
 	if q, has := key.Query(); ok && has {
 		to += "?" + q
 	}
@@ -339,37 +337,4 @@ func (in *instance) listing(dir cache.Key) (l *listing.Listing, asOf time.Time, 
 	}
 	l, err = in.tree.Listing(e)
 	return l, e.Meta.Received, err == nil
-}
-
-func (in *instance) hubInfo() []web.HubInfo {
-	s := in.current.Load()
-	out := make([]web.HubInfo, 0, len(s.cfg.Hubs))
-	for i := range s.cfg.Hubs {
-		h := &s.cfg.Hubs[i]
-		out = append(out, web.HubInfo{Name: h.Name, Path: mount(h.Mount), Hosts: h.Hosts, Module: h.Module, Rollout: h.Rollout, Policy: h.Policy()})
-	}
-	return out
-}
-
-func gatewayHubs(cfg config.Config) []proxy.Hub {
-	out := make([]proxy.Hub, 0, len(cfg.Hubs))
-	for _, h := range cfg.Hubs {
-		mode := "anonymous"
-		if h.Policy().Credentials != "" {
-			mode = "credentialed"
-		}
-		out = append(out, proxy.Hub{
-			Name: h.Name, Mount: mount(h.Mount), Hosts: h.Hosts, Module: h.Module, Rollout: h.Rollout, Auth: mode, Active: h.Active,
-			Listings: h.Generic(), Local: h.Local(),
-		})
-	}
-	return out
-}
-
-// mount is a hub's path as the prefix that its URLs have.
-func mount(path string) string {
-	if path == "" {
-		return ""
-	}
-	return strings.TrimSuffix(path, "/") + "/"
 }

@@ -177,9 +177,13 @@ func (t *Tree) removeTorn() {
 	t.boot.torn = nil
 	t.boot.mu.Unlock()
 	for _, h := range torn {
+		key, _ := t.keyOf(h.at)
 		if t.removeIf(h.at, func(id identity) bool { return id == h.id }) {
 			t.Logger.Warn("removed an entry that a loss of power had torn", "place", string(h.at))
 			t.usage.torn.Add(1)
+			if t.Torn != nil && !key.IsZero() {
+				t.Torn(key)
+			}
 		}
 	}
 }

@@ -62,6 +62,9 @@ func encode(m *Meta, key Key) ([]byte, error) {
 	if m.Provisional {
 		b = append(b, "provisional\n"...)
 	}
+	if m.Original {
+		b = append(b, "original\n"...)
+	}
 	b, err := appendFields(b, "vary", m.Vary)
 	if err != nil {
 		return nil, err
@@ -174,6 +177,8 @@ func (r *record) line(line string) (err error) {
 		m.Row = value
 	case "provisional":
 		m.Provisional = true
+	case "original":
+		m.Original = true
 	case "vary":
 		if m.Vary == nil {
 			m.Vary = http.Header{}

@@ -9,5 +9,8 @@
 // A directory may have a note, which says of all below it what a walk found, and is gone as soon as anything there changes. What is retired rather than
 // removed lies in the trash for a while and can be restored.
 //
+// A local original is what a client put here and no origin has: nothing fetched takes its place, no removal but RetireOriginal reaches it, and it is on the
+// disk before it is seen.
+//
 // This package stores what it is given. How long a response stays fresh is judged by package freshness.
 package cache

@@ -67,6 +67,15 @@ func (t *Tree) create(key Key, meta *Meta) (*draft, error) {
 	if err := t.fits(max(0, meta.Size)); err != nil {
 		return nil, err
 	}
+	if meta.Original {
+		if err := t.fitsOriginal(max(0, meta.Size)); err != nil {
+			return nil, err
+		}
+	} else if t.originals.has(key) {
+		if err := t.mayPublish(key, meta); err != nil {
+			return nil, err
+		}
+	}
 	reserved := min(max(0, meta.Size), mostAhead)
 	if err := t.reserve(reserved); err != nil {
 		return nil, err
@@ -140,7 +149,7 @@ func (t *Tree) resume(key Key, name string) (*draft, error) {
 	if err == nil {
 		r, err = t.record(f)
 	}
-	if err == nil && (!regular(&st) || r.key != key || r.meta.Size >= 0 && st.Size > r.meta.Size) {
+	if err == nil && (!regular(&st) || r.key != key || r.meta.Original || r.meta.Size >= 0 && st.Size > r.meta.Size) {
 		err = errMeta
 	}
 	var reserved int64
@@ -207,6 +216,11 @@ func (d *draft) room(n int64) error {
 		return nil
 	}
 	d.checked = size
+	if d.meta.Original {
+		if err := t.fitsOriginal(size); err != nil {
+			return err
+		}
+	}
 	return t.roomFor(n)
 }
 
@@ -243,7 +257,11 @@ func (d *draft) Commit(meta *Meta) (*Entry, error) {
 	if d.ended {
 		return nil, errDraftEnded
 	}
-	h, err := d.publish(meta)
+	publish := d.publish
+	if meta.Original {
+		publish = d.publishOriginal
+	}
+	h, err := publish(meta)
 	if err != nil {
 		err = fmt.Errorf("store %s: %w", d.key, because(err))
 		d.grow.Hold(-1) // the body is whole, it is only not kept: its readers may have all of it
@@ -273,6 +291,12 @@ func (d *draft) publish(meta *Meta) (*handle, error) {
 	now := t.Now()
 	m := *meta
 	m.Size, m.SHA256 = size, [32]byte(d.hash.Sum(nil))
+	if m.Original {
+		if err := t.fitsOriginal(size); err != nil {
+			return nil, err
+		}
+		finishOriginal(&m)
+	}
 	list, err := t.recognise(d.key, &m, f)
 	if err != nil {
 		return nil, err
@@ -280,25 +304,12 @@ func (d *draft) publish(meta *Meta) (*handle, error) {
 	if m.Stored.IsZero() {
 		m.Stored = now
 	}
-	if err := durable.SetTimes(f, now, mtimeFor(&m, now)); err != nil {
-		return nil, err
-	}
-	st, err := durable.Stat(f)
+	st, err := d.record(f, &m, now)
 	if err != nil {
 		return nil, err
 	}
-	if st.Size != size {
-		return nil, fmt.Errorf("%w: the file has %d bytes, %d were written", errLength, st.Size, size)
-	}
-	m.ModTime = modTime(&st) // as exact as the file system keeps it
-	old := d.overflow
-	if d.overflow, err = t.setRecord(f, &m, d.key, !tells(d.key, &m)); err != nil {
-		return nil, err
-	}
-	if old != d.overflow {
-		t.removeOverflow(old)
-	}
-	if t.Full {
+	safe := t.Full || m.Original // which nobody could fetch again
+	if safe {
 		if err := f.Sync(); err != nil {
 			return nil, err
 		}
@@ -324,12 +335,34 @@ func (d *draft) publish(meta *Meta) (*handle, error) {
 			runtime.GC()
 		}
 	}
-	if t.Full {
+	if safe {
 		t.syncDirs(p.dir(), anew)
 	}
 	h := newHandle(p, &st, mine)
 	h.meta, h.since = &m, m.Received
 	return h, nil
+}
+
+// record gives the whole file its time and its record, of which m becomes what is kept.
+func (d *draft) record(f *os.File, m *Meta, now time.Time) (st unix.Stat_t, err error) {
+	if err := durable.SetTimes(f, now, mtimeFor(m, now)); err != nil {
+		return st, err
+	}
+	if st, err = durable.Stat(f); err != nil {
+		return st, err
+	}
+	if st.Size != m.Size {
+		return st, fmt.Errorf("%w: the file has %d bytes, %d were written", errLength, st.Size, m.Size)
+	}
+	m.ModTime = modTime(&st) // as exact as the file system keeps it
+	old := d.overflow
+	if d.overflow, err = d.tree.setRecord(f, m, d.key, !tells(d.key, m)); err != nil {
+		return st, err
+	}
+	if old != d.overflow {
+		d.tree.removeOverflow(old)
+	}
+	return st, nil
 }
 
 // syncDirs makes the names in dir durable and, when dir was made for the entry, those of the directories above it too.

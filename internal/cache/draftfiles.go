@@ -62,7 +62,7 @@ func (t *Tree) idleDraft(name string, kind byte) (_ Key, d idleDraft, size int64
 		return Key{}, d, 0, err
 	}
 	d = idleDraft{name: name, bytes: onDisk(&st), written: modTime(&st)}
-	if r.key.IsZero() || st.Size == 0 || t.Now().Sub(d.written) > draftAge || t.boot.suspects(d.written) {
+	if r.key.IsZero() || r.meta.Original || st.Size == 0 || t.Now().Sub(d.written) > draftAge || t.boot.suspects(d.written) {
 		return Key{}, d, 0, errUseless
 	}
 	return r.key, d, st.Size, nil

@@ -149,6 +149,7 @@ func (t *Tree) inspect(p place, f *os.File) (*handle, error) {
 	}
 	if err != nil || r.meta.Size != st.Size || !r.meta.ModTime.Equal(modTime(&st)) {
 		h.adopt(&st)
+		h.meta.Original = t.staysOriginal(p, h.told)
 	} else {
 		h.meta, h.key, h.since = r.meta, r.key, r.meta.Received
 		h.weight = weigh(r.meta.Header) + weigh(r.meta.Vary)

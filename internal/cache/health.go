@@ -60,7 +60,10 @@ func (t *Tree) examine() error {
 	if err != nil {
 		return fmt.Errorf("write to root %s: %w", t.Dir, because(err))
 	}
-	return t.roomFor(0)
+	if err := t.roomFor(0); err != nil || t.MaxSize == 0 {
+		return err
+	}
+	return t.fitsOriginal(t.MaxSize / 20) // else hardly anything fetched is kept
 }
 
 // gone says whether the root is no longer where it was, by a look at most once a second.

@@ -187,9 +187,9 @@ func printable(b *strings.Builder, s string) {
 	}
 }
 
-// URL is the key as a URL of the scheme "hub", opaque so that the escaped bytes survive exactly.
+// URL is the key as a URL of the scheme "hub", opaque so that the escaped bytes survive exactly. Of a partition it is the hub's, whose upstreams are asked.
 func (k Key) URL() *url.URL {
-	return &url.URL{Scheme: "hub", Host: k.hub, Opaque: k.path, RawQuery: k.query, ForceQuery: k.hasQuery && k.query == ""}
+	return &url.URL{Scheme: "hub", Host: BaseHub(k.hub), Opaque: k.path, RawQuery: k.query, ForceQuery: k.hasQuery && k.query == ""}
 }
 
 // IsDir says whether the path ends in a slash.

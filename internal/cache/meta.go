@@ -33,6 +33,9 @@ type Meta struct {
 	Limit time.Duration
 	// Provisional says that the body ended by the connection's end alone, so that nothing vouches for its length.
 	Provisional bool
+	// Original says that a client put the body here and no origin has it: it is always fresh, nothing from upstream takes its place, and it goes by
+	// command alone.
+	Original bool
 }
 
 // An Entry is a stored response, opened: its Meta and its body. Adopted says that the body has no Meta of ours, or one that does not

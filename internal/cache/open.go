@@ -88,6 +88,7 @@ func (t *Tree) loadAll(key Key) (_ []*handle, err error) {
 	if err != nil {
 		return nil, err
 	}
+	t.noticeOriginal(key, main)
 	if main != nil {
 		handles = append(handles, main)
 	}
@@ -183,6 +184,9 @@ func (t *Tree) Freshen(entry *Entry, meta *Meta) error {
 	h, ok := entry.handle.(*handle)
 	if !ok {
 		return fmt.Errorf("freshen %s: not an entry of this store", entry.Key)
+	}
+	if h.meta.Original {
+		return nil // nobody upstream knows it
 	}
 	m := *meta
 	m.Size = h.id.size

@@ -20,6 +20,9 @@ const mostVariants = 32
 func (t *Tree) publish(key Key, m *Meta, temp place, same *identity) (p place, anew bool, err error) {
 	t.names.Lock()
 	defer t.names.Unlock()
+	if err = t.mayPublish(key, m); err != nil {
+		return "", false, err
+	}
 	if p, err = t.target(key, m); err != nil {
 		return "", false, err
 	}
@@ -29,10 +32,11 @@ func (t *Tree) publish(key Key, m *Meta, temp place, same *identity) (p place, a
 		}
 		defer t.counted(folder)
 	}
-	if t.Full { // who else would care
+	if t.Full || m.Original { // who else would care
 		st, err := t.root.Lstat(string(p.dir()))
 		anew = err != nil || !folder(&st)
 	}
+	more := nothing(m.Status) && t.vacant(p)
 	to, err := t.moveIn(temp, p)
 	if err != nil {
 		t.prune(p.dir())
@@ -46,6 +50,9 @@ func (t *Tree) publish(key Key, m *Meta, temp place, same *identity) (p place, a
 		t.outdate(key, m, p)
 	}
 	t.table.drop(key)
+	if more {
+		t.bound(p)
+	}
 	if st, err := t.root.Lstat(string(p)); err == nil {
 		t.usage.add(onDisk(&st), 1)
 		t.checkLimit()

@@ -45,6 +45,9 @@ func (t *Tree) removeBodies(key Key) (int, error) {
 		}
 		defer t.counted(folder)
 	}
+	if h, err := t.heldOriginal(key); err != nil || h != nil {
+		return 0, err
+	}
 	places := append(mainPlaces(key), asidePlace(otherDir, key))
 	n, err := t.removeVariants(key)
 	for _, p := range places {
@@ -83,7 +86,7 @@ func (t *Tree) removeTree(key Key) (int, error) {
 	var errs []error
 	for _, dir := range []place{oddDir, otherDir, variantsDir} {
 		dir += place("/" + key.hub)
-		if key.path == "/" { // no note survives what follows
+		if key.path == "/" && !t.originals.under(key) { // no note survives what follows
 			gone, err := t.discardTree(ctx, dir, under)
 			n, errs = n+gone, append(errs, err)
 			continue
@@ -91,6 +94,9 @@ func (t *Tree) removeTree(key Key) (int, error) {
 		aside, err := t.asideUnder(ctx, dir, under)
 		errs = append(errs, err)
 		for _, a := range aside {
+			if t.originals.has(a.key) {
+				continue
+			}
 			gone, err := t.removeAside(a)
 			if gone {
 				n++
@@ -103,6 +109,9 @@ func (t *Tree) removeTree(key Key) (int, error) {
 			defer t.keepNote(key.hub)()
 		}
 		gone, err := t.discardTree(ctx, p, under)
+		if errors.Is(err, ErrOriginal) {
+			gone, err = t.removeAround(ctx, p)
+		}
 		n, errs = n+gone, append(errs, err)
 	}
 	t.table.dropIf(under)
@@ -177,6 +186,9 @@ func (t *Tree) leave(p, trash place, under func(Key) bool) error {
 	t.names.Lock()
 	defer t.names.Unlock()
 	if p[0] != '.' {
+		if t.originalsAt(p) {
+			return ErrOriginal
+		}
 		if err := t.unnote(p.dir()); err != nil {
 			return err
 		}

@@ -142,6 +142,10 @@ func (t *Tree) putBack(r binned) (bool, error) {
 	}
 	t.removeFile(asidePlace(otherDir, r.key)) // that it was gone
 	t.table.drop(r.key)
+	if h, err := t.peek(to); err == nil && h.meta.Original {
+		t.noticeOriginal(r.key, h)
+		t.originals.bytes.Add(r.disk)
+	}
 	if to.base() == listingName {
 		t.putBackSidecar(r.at.dir(), to.dir())
 	}

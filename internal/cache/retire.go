@@ -16,6 +16,8 @@ import (
 // bodies. Negative entries and drafts are removed. A directory's Key, which ends in a slash, leaves the document of the same name where it is. What cannot be
 // moved stays, and nothing is ever at neither place. With a negative TrashTTL it removes.
 //
+// Local originals stay where they are; RetireOriginal is for them.
+//
 // The notes of the directories above stay: it is for what their listings do not name any more, of which those notes say nothing. Changes differs all the same, for who is about to make a note of what was seen before.
 func (t *Tree) Retire(key Key, recursive bool) (entries int, bytes int64, err error) {
 	t.trash.mu.Lock()
@@ -69,6 +71,9 @@ func (r *retirement) alone() error {
 	t := r.tree
 	t.names.Lock()
 	defer t.names.Unlock()
+	if h, err := t.heldOriginal(r.key); err != nil || h != nil {
+		return err
+	}
 	defer t.table.drop(r.key)
 	places := mainPlaces(r.key)
 	dir := variantDir(r.key)
@@ -98,9 +103,12 @@ func (r *retirement) below() error {
 		found, err := t.asideUnder(ctx, dir+place("/"+r.key.hub), r.match)
 		errs = append(errs, err)
 		for _, a := range found {
-			if dir == otherDir {
+			switch {
+			case dir == otherDir:
 				_, err = t.removeAside(a)
-			} else {
+			case t.originals.has(a.key):
+				err = nil
+			default:
 				t.names.Lock()
 				err = r.file(a)
 				t.names.Unlock()
@@ -113,6 +121,10 @@ func (r *retirement) below() error {
 		return errors.Join(errs...)
 	}
 	t.names.Lock()
+	if t.originals.under(r.key) { // one that is on its way is known before it takes the lock
+		t.names.Unlock()
+		return errors.Join(append(errs, r.around(p))...)
+	}
 	at, err := r.move(p)
 	t.names.Unlock()
 	errs = append(errs, err)

@@ -60,7 +60,7 @@ type Store interface {
 	// Names calls yield for the names that lie directly under key's directory, dir for those that have something below them, until yield
 	// returns false. Names that stand for nothing that could be asked for are left out.
 	Names(dir Key, yield func(name string, dir bool) bool) error
-	// Remove removes all that is stored for key, its variants and drafts too, and with recursive all below it. It returns
+	// Remove removes all that is stored for key, its variants and drafts too, and with recursive all below it, but no local originals. It returns
 	// the number of stored responses removed.
 	Remove(key Key, recursive bool) (int, error)
 }

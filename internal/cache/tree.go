@@ -35,6 +35,8 @@ type Config struct {
 	// TrashTTL is how long what Retire put aside can be restored; 0 means a day, a negative one that it is removed at once.
 	TrashTTL time.Duration
 	Logger   *slog.Logger
+	// Torn is called with the Key of each entry that a loss of power has torn, which is removed; nil = nobody wants to know.
+	Torn func(Key)
 	// Registerer takes the tree's metrics; nil means that nobody asks.
 	Registerer Registerer
 	Now        func() time.Time
@@ -62,6 +64,8 @@ type Tree struct {
 	health    health
 	notes     *notes
 	trash     trash
+	negatives negatives
+	originals originals
 	wake      chan struct{}   // to Run: space is short
 	leftovers []string        // what an earlier process was about to remove, or had not finished
 	hubs      map[string]bool // claimed by this process; guarded by names
@@ -84,7 +88,7 @@ func OpenTree(c Config) (*Tree, error) {
 	if c.High == 0 {
 		c.High, c.Low = 80, 75
 	}
-	t := &Tree{Config: c, table: newTable(), notes: newNotes(), wake: make(chan struct{}, 1)}
+	t := &Tree{Config: c, table: newTable(), notes: newNotes(), negatives: negatives{most: mostNegative}, wake: make(chan struct{}, 1)}
 	err := t.start()
 	if err == nil {
 		err = t.register()
@@ -134,6 +138,9 @@ func (t *Tree) start() error {
 		t.overflows.Store(true)
 	}
 	if err := t.readBoot(); err != nil {
+		return err
+	}
+	if err := t.findOriginals(); err != nil {
 		return err
 	}
 	return t.findDrafts()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"strings"
 	"time"
 
@@ -89,6 +88,7 @@ func (t *Tree) tidyAtStart(ctx context.Context) {
 // A tally is what one pass over the disk counts.
 type tally struct {
 	bytes, entries int64
+	originals      int64   // bytes that they take
 	byUse          []int64 // bytes by time since last use, see bracket
 	oldest         time.Time
 }
@@ -106,6 +106,9 @@ func (t *Tree) scan(ctx context.Context) error {
 	now := t.Now()
 	err := t.walkAll(ctx, func(p place, st *unix.Stat_t) bool {
 		n.count(p, st, lastUse(p, st, nil))
+		if t.isOriginalAt(p) {
+			n.originals += onDisk(st)
+		}
 		if t.expired(p, st, now) {
 			t.removeIf(p, func(id identity) bool { return id == identityOf(st) })
 			return true
@@ -128,6 +131,7 @@ func (t *Tree) scan(ctx context.Context) error {
 	}
 	// A directory that cannot be read is not counted, and is no reason to let the others grow without a limit.
 	t.usage.correct(n, bytes, entries)
+	t.originals.bytes.Store(n.originals)
 	t.usage.scanned.Store(true)
 	return errors.Join(err, unchecked)
 }
@@ -180,7 +184,7 @@ func (t *Tree) negative(p place) bool {
 	if err != nil || h.meta == nil {
 		return false
 	}
-	return h.meta.Status == http.StatusNotFound || h.meta.Status == http.StatusGone
+	return nothing(h.meta.Status)
 }
 
 // Trim removes what lies in the trash and then the entries that were used least recently, until the limits are kept, and returns the number of bytes
@@ -259,6 +263,10 @@ func (t *Tree) tally(ctx context.Context, e *eviction) (tally, error) {
 	err := t.walkAll(ctx, func(p place, st *unix.Stat_t) bool {
 		used := lastUse(p, st, e.uses)
 		n.count(p, st, used)
+		if t.isOriginalAt(p) {
+			n.originals += onDisk(st)
+			return true
+		}
 		if age := idleFor(e.now, used); p.stored() && age >= e.spare {
 			n.byUse[bracket(age)] += onDisk(st)
 		}
@@ -296,7 +304,7 @@ func (t *Tree) excess(s space, own int64) int64 {
 		return need
 	}
 	over := s.used - low
-	if over > own {
+	if over > own-t.originals.bytes.Load() { // those stay
 		// The disk is full of other people's data. All that we have would not bring it below the mark, so we only keep the reserve
 		// free that lets us write at all.
 		over = s.reserve() - s.free
@@ -330,7 +338,7 @@ func (t *Tree) evict(ctx context.Context, e *eviction, cut int) error {
 			e.freed += d.bytes
 		}
 		return t.walkAll(ctx, func(p place, st *unix.Stat_t) bool {
-			if e.freed < e.need && p.stored() && old(lastUse(p, st, e.uses)) &&
+			if e.freed < e.need && p.stored() && old(lastUse(p, st, e.uses)) && t.evictable(p) &&
 				t.removeIf(p, func(id identity) bool { return id == identityOf(st) }) {
 				e.freed += onDisk(st)
 			}

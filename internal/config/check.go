@@ -103,6 +103,11 @@ func (l *loader) check(c *Config) {
 	if addresses[c.AdminListen] {
 		l.problems.add("admin-listen", l.placeOf("admin-listen"), "%s is a listen address too; choose another port", c.AdminListen)
 	}
+	for i := range c.Hubs {
+		if c.Hubs[i].Writable && c.Mode == ModeProxy {
+			l.problems.add("hub["+c.Hubs[i].Name+"].writable", l.places[i], "in mode proxy nothing is kept; choose another mode or remove it")
+		}
+	}
 	l.collisions(c.Hubs)
 	l.trees(c)
 }

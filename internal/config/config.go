@@ -74,6 +74,21 @@ type Config struct {
 	// InterceptCA signs for hosts whose TLS ends here; nil = no TLS does. Whether it is fit for that is judged where it is used.
 	InterceptCA *tls.Certificate
 
+	AuthFile  string // who may ask for what; empty = there is none. It is judged where it is used, and watched apart from Files
+	Anonymous string // AnonymousRead or AnonymousNone
+
+	Client            Limits         // each client, over all hubs
+	Clients           []ClientLimits // instead of Client
+	RateExempt        []netip.Prefix // clients without credentials that are not counted
+	Egress            int64          // bytes a second to all clients; 0 = no limit
+	MaxConns          int            // open connections; 0 = no limit
+	MaxConnsPerClient int            // of each address; 0 = no limit
+	Media             string         // ActionAllow or ActionDeny: of music and video through the forward proxy
+	Rules             []Rule         // the first that is met decides; before those of Media
+
+	Notify     []Secret // URLs of who is told what needs a person; they may hold passwords
+	ReadyHooks []Secret // URLs of what is told that the instance is ready no more, or again
+
 	Mirror   Mirror
 	TrashTTL time.Duration // how long what a walk removed can be restored; 0 = not at all
 
@@ -120,6 +135,12 @@ type Hub struct {
 	Active       bool // active types keep their scripts
 	Verify       string
 	Retries      int
+
+	Identity string // as whom it asks: IdentityOwn, IdentityPass or IdentityNone
+	Writable bool   // clients may put files into it
+	Limits   Limits // all of its clients together
+	Each     Limits // each client, for what it asks of this hub
+	Trips    Trips
 
 	Mirror            []string // directories to keep current, escaped, relative to the hub
 	MirrorInclude     []string
@@ -185,7 +206,9 @@ func printable(s string) bool {
 }
 
 // readSmall reads a file of credentials, certificates or settings; one that is larger was named by mistake.
-func readSmall(path string) ([]byte, error) {
+func readSmall(path string) ([]byte, error) { return readUpTo(path, maxFile) }
+
+func readUpTo(path string, most int64) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -193,8 +216,8 @@ func readSmall(path string) ([]byte, error) {
 	if !info.Mode().IsRegular() && info.Mode()&(os.ModeNamedPipe|os.ModeCharDevice) == 0 {
 		return nil, fmt.Errorf("%s is not a file", path)
 	}
-	if info.Size() > maxFile {
-		return nil, fmt.Errorf("%s is larger than %d bytes", path, maxFile)
+	if info.Size() > most {
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, most)
 	}
 	return os.ReadFile(path)
 }

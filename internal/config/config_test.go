@@ -170,13 +170,13 @@ func TestHubTakesEveryKeyInEverySpelling(t *testing.T) {
 	want := []Policy{{
 		Name: "npm-like", Hosts: []string{"npm.lab", "127.0.0.1"}, Upstream: []string{"https://registry.example/a"}, Module: "legacy",
 		Rollout: "dual", TTL: "1m0s", NegativeTTL: "15s", HeuristicMax: "24h0m0s", ListingTTL: "1m0s", Validation: "last-modified", Redirects: "follow",
-		OnMiss: "stream", Verify: "tail", Retries: 5, Credentials: "basic",
+		OnMiss: "stream", Verify: "tail", Retries: 5, Credentials: "basic", Identity: "own",
 	}, {
 		Name: "kernel", Path: "/pub/linux", Hosts: []string{"mirror.lab"},
 		Upstream: []string{"https://one.example/pub/", "http://two.example:8080"}, Module: "legacy", Rollout: "legacy-only", TTL: "1m30s",
 		NegativeTTL: "1m0s", HeuristicMax: "168h0m0s", ListingTTL: "1m0s", Immutable: []string{"*.tar.xz", "a,b"}, Index: []string{"*/"},
 		Bypass: []string{"/live/*"}, Stale: "always", Redirects: "pass", OnMiss: "wait", Active: true, Verify: "before", Retries: 3,
-		Credentials: "bearer", Proxy: "socks5://me:xxxxx@gate.example:1080",
+		Credentials: "bearer", Proxy: "socks5://me:xxxxx@gate.example:1080", Identity: "own",
 	}}
 	if diff := cmp.Diff(want, []Policy{c.Hubs[0].Policy(), c.Hubs[1].Policy()}); diff != "" {
 		t.Errorf("policies (-want +got):\n%s", diff)

@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/BurntSushi/toml"
 )
@@ -17,6 +18,8 @@ import (
 type file struct {
 	top      []entry
 	hubs     []table
+	rules    []table
+	clients  []table
 	problems Problems
 }
 
@@ -35,7 +38,7 @@ type knownKey struct {
 	list bool
 }
 
-// A table is one [[hub]].
+// A table is one [[hub]], [[rule]] or [[client]].
 type table struct {
 	entries map[string]entry
 	place   string
@@ -52,7 +55,7 @@ func parseFile(path string, data []byte) (*file, error) {
 	p := &fileParser{path: path, lines: strings.Split(string(data), "\n")}
 	known := map[string]knownKey{}
 	for _, o := range options {
-		known[fold(o.name)] = knownKey{o.name, o.kind == list}
+		known[fold(o.name)] = knownKey{o.name, o.kind == list || o.kind == urls}
 		if o.also != "" {
 			known[fold(o.also)] = known[fold(o.name)]
 		}
@@ -60,15 +63,18 @@ func parseFile(path string, data []byte) (*file, error) {
 	top := map[string]any{}
 	for _, key := range slices.Sorted(maps.Keys(tree)) {
 		v := tree[key]
-		if fold(key) == "hub" || fold(key) == "hubs" {
-			p.hubTables(key, v)
+		if sec, ok := sectionOf(key); ok {
+			p.tables(sec, key, v)
 		} else {
 			top[key] = v
 		}
 	}
 	p.out.top = p.entries(scope{}, top, known)
 	sort.Slice(p.out.top, func(i, j int) bool { return p.out.top[i].line < p.out.top[j].line })
-	sort.SliceStable(p.out.hubs, func(i, j int) bool { return p.out.hubs[i].line < p.out.hubs[j].line })
+	for _, sec := range sections {
+		tables := *sec.into(&p.out)
+		sort.SliceStable(tables, func(i, j int) bool { return tables[i].line < tables[j].line })
+	}
 	return &p.out, nil
 }
 
@@ -93,7 +99,7 @@ func syntaxProblem(path, text string, err error) error {
 
 func mayBeSecret(s string) bool {
 	s = fold(s)
-	for _, w := range []string{"pass", "basic", "bearer", "token", "secret", "proxy", "@"} {
+	for _, w := range []string{"pass", "basic", "bearer", "token", "secret", "proxy", "notify", "hook", "@"} {
 		if strings.Contains(s, w) {
 			return true
 		}
@@ -121,44 +127,8 @@ func (s scope) setting(key string) string {
 	return s.name + "." + key
 }
 
-// hubTables reads the [[hub]] tables written under one spelling of that word.
-func (p *fileParser) hubTables(header string, v any) {
-	var tables []map[string]any
-	switch v := v.(type) {
-	case []map[string]any:
-		tables = v
-	case []any:
-		for _, t := range v {
-			m, ok := t.(map[string]any)
-			if !ok {
-				p.out.problems.add("hub", p.path, "it holds more than tables; write each hub as [[hub]] and its keys below")
-				return
-			}
-			tables = append(tables, m)
-		}
-	default:
-		line := p.find(scope{}, header)
-		if line == 0 {
-			line = p.find(scope{header: header}, "")
-		}
-		p.out.problems.add("hub", p.place(line), "it is not a list of tables; write [[hub]] with two brackets")
-		return
-	}
-	for n, t := range tables {
-		s := scope{header: header, n: n, name: "hub[" + hubLabel(t, len(p.out.hubs)+1) + "]"}
-		line := p.find(s, "")
-		hub := table{entries: map[string]entry{}, place: p.place(line), line: line}
-		before := len(p.out.problems)
-		for _, e := range p.entries(s, t, hubNames) {
-			hub.entries[e.name] = e
-		}
-		hub.wrong = len(p.out.problems) > before
-		p.out.hubs = append(p.out.hubs, hub)
-	}
-}
-
-// hubLabel names a hub in messages before its name is known to be right.
-func hubLabel(t map[string]any, n int) string {
+// labelOf names a table in messages before its name is known to be right.
+func labelOf(t map[string]any, n int) string {
 	for key, v := range t {
 		if name, ok := v.(string); ok && fold(key) == "name" && name != "" {
 			return name
@@ -200,7 +170,7 @@ func (p *fileParser) entries(s scope, t map[string]any, known map[string]knownKe
 }
 
 func (p *fileParser) unknown(s scope, key string, line int, known map[string]knownKey) {
-	if s.name == "" && Later(key) || s.name != "" && hubLater(key) {
+	if s.name == "" && Later(key) {
 		p.out.problems.add(s.setting(key), p.place(line), "it comes with a later version; remove it")
 		return
 	}
@@ -213,9 +183,11 @@ func (p *fileParser) unknown(s scope, key string, line int, known map[string]kno
 		p.out.problems.add(s.setting(key), p.place(line), "unknown key; did you mean %s?", near)
 		return
 	}
-	if _, ok := hubNames[fold(key)]; ok && s.name == "" {
-		p.out.problems.add(key, p.place(line), "unknown key at the top level; write it below a [[hub]]")
-		return
+	for _, sec := range sections {
+		if _, ok := sec.names[fold(key)]; ok && s.name == "" {
+			p.out.problems.add(key, p.place(line), "unknown key at the top level; write it below a [[%s]]", sec.word)
+			return
+		}
 	}
 	p.out.problems.add(s.setting(key), p.place(line), "unknown key; remove it (zcache help lists the settings)")
 }
@@ -263,6 +235,11 @@ func texts(v any) (out []string, array bool, err error) {
 		return []string{strconv.FormatInt(v, 10)}, false, nil
 	case float64:
 		return []string{strconv.FormatFloat(v, 'f', -1, 64)}, false, nil
+	case time.Time:
+		if v.Location().String() == "date-local" { // so the decoder calls the place of a date without time
+			return []string{v.Format(time.DateOnly)}, false, nil
+		}
+		return []string{v.Format(time.RFC3339)}, false, nil
 	case []any:
 		for _, item := range v {
 			one, nested, err := texts(item)

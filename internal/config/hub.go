@@ -14,14 +14,6 @@ import (
 	"time"
 )
 
-// A hubKey is one key of a [[hub]] table.
-type hubKey struct {
-	name string
-	list bool
-	also []string // names it had in files that people bring along
-	set  func(b *hubBuilder, v value) error
-}
-
 // A hubBuilder is a hub that is being read, with what only counts until it is whole.
 type hubBuilder struct {
 	hub       Hub
@@ -30,6 +22,7 @@ type hubBuilder struct {
 	user      bool
 	password  bool
 	cert, key string
+	queue     bool // upstream-queue was given
 }
 
 func assignHub[T any](parse func(string) (T, error), dst func(*Hub) *T) func(*hubBuilder, value) error {
@@ -50,7 +43,11 @@ func globsOf(dst func(*Hub) *[]string) func(*hubBuilder, value) error {
 	}
 }
 
-var hubKeys = []hubKey{
+// hubKeys are the keys of a [[hub]] table, with the names they had in files that people bring along.
+var hubKeys = slices.Concat(mainHubKeys, accessKeys, limitKeys("", func(b *hubBuilder) *Limits { return &b.hub.Limits }),
+	limitKeys("client-", func(b *hubBuilder) *Limits { return &b.hub.Each }))
+
+var mainHubKeys = []tableKey[hubBuilder]{
 	{name: "name", set: assignHub(parseName, func(h *Hub) *string { return &h.Name })},
 	{name: "path", also: []string{"mount"}, set: assignHub(parseMount, func(h *Hub) *string { return &h.Mount })},
 	{name: "hosts", list: true, also: []string{"host", "domain"}, set: func(b *hubBuilder, v value) (err error) {
@@ -153,22 +150,12 @@ var hubKeys = []hubKey{
 }
 
 // hubNames resolves every spelling of a hub's key.
-var hubNames = func() map[string]knownKey {
-	names := map[string]knownKey{}
-	for _, k := range hubKeys {
-		for _, spelling := range append([]string{k.name}, k.also...) {
-			names[fold(spelling)] = knownKey{k.name, k.list}
-		}
-	}
-	return names
-}()
-
-// hubLater says whether the hub's key belongs to a later version.
-func hubLater(key string) bool {
-	return fold(key) == "writable"
-}
+var hubNames = namesOf(hubKeys)
 
 var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,99}$`)
+
+// partForm is how the entries of one client are called, of a hub with identity = "pass".
+var partForm = regexp.MustCompile(`\.as-[0-9a-f]{16}$`)
 
 func parseName(s string) (string, error) {
 	if !nameForm.MatchString(s) {
@@ -176,6 +163,9 @@ func parseName(s string) (string, error) {
 	}
 	if s == "files" || s == "download" {
 		return "", fmt.Errorf("%q belongs to zcache itself; choose another name", s)
+	}
+	if partForm.MatchString(s) {
+		return "", fmt.Errorf("%q reads as a client's part of a hub; choose another name", s)
 	}
 	return s, nil
 }
@@ -264,7 +254,7 @@ func (l *loader) defaults(c *Config, h Hub) Hub {
 	h.Module, h.Rollout = ModuleLegacy, RolloutLegacyOnly
 	h.NegativeTTL, h.HeuristicMax, h.OnMiss = 15*time.Second, c.heuristicMax, c.onMiss
 	h.ListingTTL = c.listingTTL
-	h.Redirects, h.Verify, h.Retries = RedirectsFollow, VerifyTail, 3
+	h.Redirects, h.Verify, h.Retries, h.Identity = RedirectsFollow, VerifyTail, 3, IdentityOwn
 	return h
 }
 
@@ -276,15 +266,7 @@ func (l *loader) hubOf(c *Config, t *table, n int) (Hub, bool) {
 	}
 	before := len(l.problems)
 	b := &hubBuilder{hub: l.defaults(c, Hub{})}
-	for _, k := range hubKeys {
-		e, ok := t.entries[k.name]
-		if !ok || len(e.texts) == 0 {
-			continue
-		}
-		if err := k.set(b, value{texts: e.texts, place: e.place, dir: l.dir()}); err != nil {
-			l.problems.add(label+"."+k.name, e.place, "%v", err)
-		}
-	}
+	fillTable(l, t, hubKeys, b, label)
 	l.complete(b, t, label)
 	c.files = append(c.files, b.files...)
 	return b.hub, len(l.problems) == before && !t.wrong
@@ -324,6 +306,7 @@ func (l *loader) complete(b *hubBuilder, t *table, label string) {
 			l.problems.add(label+".upstream", t.entries["upstream"].place, "%s upstreams take no bearer token; write user and password", scheme)
 		}
 	}
+	l.access(b, t, label)
 	l.certificate(b, t, label)
 }
 

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -98,6 +99,8 @@ func (f *Flags) Load() (Config, error) {
 		}
 	}
 	l.hubs(&c)
+	l.rules(&c)
+	l.clients(&c)
 	l.subtrees(&c)
 	l.check(&c)
 	if len(l.problems) > 0 {
@@ -108,11 +111,12 @@ func (f *Flags) Load() (Config, error) {
 
 // A loader is one run of Load.
 type loader struct {
-	path     string // of the config file; empty = none
-	inputs   map[string]*input
-	tables   []table  // [[hub]], as written
-	places   []string // of the hubs, in step with Config.Hubs
-	problems Problems
+	path                     string // of the config file; empty = none
+	inputs                   map[string]*input
+	tables                   []table // [[hub]], as written
+	ruleTables, clientTables []table
+	places                   []string // of the hubs, in step with Config.Hubs
+	problems                 Problems
 }
 
 // An input is the flag.Value by which ff hands over what a setting was given, best source first.
@@ -126,8 +130,11 @@ func (in *input) String() string { return "" }
 // Set is called for the command line and the variables, where one text may hold a list.
 func (in *input) Set(text string) error {
 	texts := []string{text}
-	if in.option.kind == list {
+	switch in.option.kind {
+	case list:
 		texts = splitList(text)
+	case urls:
+		texts = splitURLs(text)
 	}
 	for _, t := range texts {
 		if t = strings.TrimSpace(t); t != "" {
@@ -140,6 +147,19 @@ func (in *input) Set(text string) error {
 func (in *input) IsBoolFlag() bool { return in.option.kind == boolean }
 
 func splitList(text string) []string { return strings.Split(text, ",") }
+
+// splitURLs parts URLs, which may hold commas, at those behind which the next one begins.
+func splitURLs(text string) []string {
+	var out []string
+	begin := 0
+	for _, at := range nextURL.FindAllStringIndex(text, -1) {
+		out = append(out, text[begin:at[0]])
+		begin = at[0] + 1
+	}
+	return append(out, text[begin:])
+}
+
+var nextURL = regexp.MustCompile(`,\s*[a-z][a-z0-9+.-]*://`)
 
 // collect gathers what every setting was given.
 func (l *loader) collect(f *Flags) error {
@@ -238,7 +258,8 @@ func (l *loader) readFile(r io.Reader, set func(name, value string) error) error
 	if err != nil {
 		return err
 	}
-	l.tables, l.problems = file.hubs, append(l.problems, file.problems...)
+	l.tables, l.ruleTables, l.clientTables = file.hubs, file.rules, file.clients
+	l.problems = append(l.problems, file.problems...)
 	for _, e := range file.top {
 		// ff decides by the name whether a better source has spoken; what it passes on replaces nothing then, so the
 		// texts are noted here, unsplit when they came as an array.

@@ -14,6 +14,7 @@ type kind int
 const (
 	scalar kind = iota
 	list        // repeatable, comma-separated in one flag or variable
+	urls        // likewise, of URLs that may hold commas
 	boolean
 )
 
@@ -129,6 +130,34 @@ var options = []option{
 		set: assignAll(parseAllowHost, func(c *Config) *[]string { return &c.ProxyAllowHost })},
 	{name: "intercept-ca", arg: "FILE", usage: "certificate authority (zcache ca create) by which https to the hosts it is limited to is cached",
 		set: setInterceptCA},
+	{name: "auth-file", arg: "FILE", usage: "who may ask for what (zcache token create); without one everybody may read, and operate from this machine",
+		set: func(c *Config, v value) error { c.AuthFile = v.file(); return nil }},
+	{name: "anonymous", def: AnonymousRead, arg: "WORD", usage: "what clients without credentials may do: read, or none",
+		set: assign(word(AnonymousRead, AnonymousNone), func(c *Config) *string { return &c.Anonymous })},
+	{name: "rate", arg: "N[/s|/m][:BURST]", usage: "requests of each client (token, else address); beyond, 429",
+		set: assign(parseRate, func(c *Config) *Rate { return &c.Client.Rate })},
+	{name: "max-downloads-per-client", def: "0", arg: "N", usage: "requests of each client at a time; 0 = no limit",
+		set: assign(parseAnyCount, func(c *Config) *int { return &c.Client.Requests })},
+	{name: "client-bandwidth", def: "0", arg: "SIZE", usage: "bytes a second to each client, such as 20MB/s; 0 = no limit",
+		set: assign(parseBytesPerSecond, func(c *Config) *int64 { return &c.Client.Bandwidth })},
+	{name: "client-daily", def: "0", arg: "SIZE", usage: "bytes a day (UTC) to each client; 0 = no limit",
+		set: assign(parseSize, func(c *Config) *int64 { return &c.Client.Daily })},
+	{name: "max-misses", def: "0", arg: "N", usage: "answers 404 and 410 a minute to each client, before it is refused for a while; 0 = no limit",
+		set: assign(parsePerMinute, func(c *Config) *int { return &c.Client.Misses })},
+	{name: "rate-exempt", kind: list, arg: "CIDR", usage: "addresses whose clients these limits do not count; repeatable",
+		set: assignAll(parsePrefix, func(c *Config) *[]netip.Prefix { return &c.RateExempt })},
+	{name: "egress", def: "0", arg: "SIZE", usage: "bytes a second to all clients together, shared fairly, such as 1GB/s; 0 = no limit",
+		set: assign(parseBytesPerSecond, func(c *Config) *int64 { return &c.Egress })},
+	{name: "max-conns-per-client", def: "0", arg: "N", usage: "open connections of each address; 0 = no limit",
+		set: assign(parseAnyCount, func(c *Config) *int { return &c.MaxConnsPerClient })},
+	{name: "max-conns", def: "0", arg: "N", usage: "open connections of all clients; 0 = no limit",
+		set: assign(parseAnyCount, func(c *Config) *int { return &c.MaxConns })},
+	{name: "media", def: ActionDeny, arg: "WORD", usage: "music and video through the forward proxy: deny, or allow",
+		set: assign(word(ActionDeny, ActionAllow), func(c *Config) *string { return &c.Media })},
+	{name: "notify", kind: urls, arg: "URL", usage: "who is told what needs a person: https://, smtp:// or exec:/// URL; repeatable",
+		set: assignAll(parseSecret, func(c *Config) *[]Secret { return &c.Notify })},
+	{name: "ready-hook", kind: urls, arg: "URL", usage: "what takes this instance out of the rotation when readyz is red, and puts it back: exec:/// or https:// URL; repeatable",
+		set: assignAll(parseSecret, func(c *Config) *[]Secret { return &c.ReadyHooks })},
 	{name: "log-format", def: LogJSON, arg: "WORD", usage: "json or text",
 		set: assign(parseLogFormat, func(c *Config) *string { return &c.LogFormat })},
 	{name: "log-level", def: "info", arg: "WORD", usage: "debug, info, warn or error",
@@ -140,7 +169,7 @@ var options = []option{
 // later are settings that the contract names and this version does not have: they are refused with the reason, since a setting that is
 // taken and does nothing is worse than one that is refused.
 var later = []string{
-	"keep-versions", "tls-cert", "tls-key", "auth-file", "anonymous", "rate", "max-conns-per-client", "s3-endpoint", "s3-bucket", "s3-hit", "valkey", "notify",
+	"keep-versions", "tls-cert", "tls-key", "s3-endpoint", "s3-bucket", "s3-hit", "valkey",
 }
 
 // Later says whether the setting is known, but of a later version.
@@ -176,6 +205,9 @@ func parseLogFormat(s string) (string, error) {
 	}
 	return parseWord(s, LogJSON, LogText)
 }
+
+// parseSecret accepts what is judged where it is used, since only there it is known what it means.
+func parseSecret(s string) (Secret, error) { return Secret(s), nil }
 
 func parsePublicURL(s string) (*url.URL, error) {
 	u, err := parseURL(s, "http", "https")

@@ -38,6 +38,49 @@ type Policy struct {
 	CA           bool     `json:"ca,omitempty"`
 	Certificate  bool     `json:"certificate,omitempty"`
 	Builtin      bool     `json:"builtin,omitempty"`
+	Identity     string   `json:"identity"`
+	Writable     bool     `json:"writable,omitempty"`
+	// Limits are those of all clients together, Each those of each of them.
+	Limits *LimitPolicy `json:"limits,omitempty"`
+	Each   *LimitPolicy `json:"client_limits,omitempty"`
+	Trips  *TripPolicy  `json:"upstream_requests,omitempty"`
+}
+
+// A LimitPolicy is Limits for people and JSON; what is not there has no limit.
+type LimitPolicy struct {
+	Rate      string `json:"rate,omitempty"`
+	Requests  int    `json:"max_requests,omitempty"`
+	Bandwidth int64  `json:"bandwidth,omitempty"` // bytes a second
+	Daily     int64  `json:"daily,omitempty"`     // bytes
+	Misses    int    `json:"max_misses,omitempty"`
+	Weight    int    `json:"weight,omitempty"`
+}
+
+// Policy is l for people; nil when there is no limit.
+func (l Limits) Policy() *LimitPolicy {
+	p := LimitPolicy{Rate: l.Rate.String(), Requests: l.Requests, Bandwidth: l.Bandwidth, Daily: l.Daily, Misses: l.Misses, Weight: l.Weight}
+	if p == (LimitPolicy{}) {
+		return nil
+	}
+	return &p
+}
+
+// A TripPolicy is Trips in JSON.
+type TripPolicy struct {
+	AtOnce int    `json:"at_once"`
+	Queue  int    `json:"queue"`
+	Wait   string `json:"wait,omitempty"`
+}
+
+func (t Trips) policy() *TripPolicy {
+	if t.AtOnce == 0 {
+		return nil
+	}
+	p := &TripPolicy{AtOnce: t.AtOnce, Queue: t.Queue}
+	if t.Wait > 0 {
+		p.Wait = t.Wait.String()
+	}
+	return p
 }
 
 // Policy tells what is in force for the hub.
@@ -49,6 +92,7 @@ func (h *Hub) Policy() Policy {
 		Active: h.Active, Verify: h.Verify, Retries: h.Retries, Proxy: redacted(h.Proxy),
 		Mirror: h.Mirror, Include: h.MirrorInclude, Exclude: h.MirrorExclude, MaxFile: h.MirrorMaxFile, MaxRequests: h.MirrorMaxRequests,
 		CA: h.RootCAs != nil, Certificate: len(h.Certificates) > 0, Builtin: h.Builtin,
+		Identity: h.Identity, Writable: h.Writable, Limits: h.Limits.Policy(), Each: h.Each.Policy(), Trips: h.Trips.policy(),
 	}
 	for _, u := range h.Upstreams {
 		p.Upstream = append(p.Upstream, redacted(u))

@@ -68,7 +68,6 @@ func TestFileProblemsNameTheLine(t *testing.T) {
 		{"unknown key of a hub", hub + "uptsream = \"x\"\n", `hub[k].uptsream: unknown key; did you mean upstream? (zcache.toml:4)`},
 		{"nothing near", hub + "colour = \"x\"\n", `hub[k].colour: unknown key; remove it (zcache help lists the settings) (zcache.toml:4)`},
 		{"key of a later version", "s3-bucket = \"x\"\n", `s3-bucket: it comes with a later version; remove it (zcache.toml:1)`},
-		{"hub key of a later version", hub + "writable = true\n", `hub[k].writable: it comes with a later version; remove it (zcache.toml:4)`},
 		{"hub key at the top", "immutable = [\"*\"]\n", `immutable: unknown key at the top level; write it below a [[hub]] (zcache.toml:1)`},
 		{"same key twice in two spellings", hub + "ttl = 1\nCacheTTL = 2\n", `hub[k].ttl: it is set twice; the other is at line 4 (zcache.toml:5)`},
 		{"one value wanted", "root = [\"a\", \"b\"]\n", `root: it takes one value; remove the brackets (zcache.toml:1)`},

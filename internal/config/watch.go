@@ -18,15 +18,13 @@ const (
 	patience = time.Second
 )
 
+// maxWatched is the size of the largest file that is looked into: that of an auth file with more tokens than anybody has.
+const maxWatched = 16 << 20
+
 // Watch calls changed whenever what one of the files holds has become different, until ctx ends. It watches the directories, not
 // the files: an editor that renames a new file into place, and a mounted volume that swaps a link, leave the watched inode behind. A file that
-// is gone for a moment is no change.
-func Watch(ctx context.Context, paths []string, changed func()) error {
-	return watchFiles(ctx, paths, func() {}, changed)
-}
-
-// watchFiles calls started once no later change can be missed.
-func watchFiles(ctx context.Context, paths []string, started, changed func()) error {
+// is gone for a moment is no change. It calls started once no later change can be missed: who has read the files before must then look again.
+func Watch(ctx context.Context, paths []string, started, changed func()) error {
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
 		return fmt.Errorf("watch files: %w", err)
@@ -70,7 +68,7 @@ func (w *watch) compare() bool {
 		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 			continue // a pipe gives its text once, and would hold us up now
 		}
-		data, err := readSmall(path)
+		data, err := readUpTo(path, maxWatched)
 		if err != nil {
 			continue
 		}

@@ -34,7 +34,7 @@ func watching(t *testing.T, path string) <-chan struct{} {
 
 // watchStarted is Watch that tells when it is watching: the first look happens after the directories are watched.
 func watchStarted(ctx context.Context, path string, started chan struct{}, changed func()) error {
-	return watchFiles(ctx, []string{path}, func() { close(started) }, changed)
+	return Watch(ctx, []string{path}, func() { close(started) }, changed)
 }
 
 func expect(t *testing.T, changes <-chan struct{}, what string) {

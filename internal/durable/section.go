@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"os"
 	"sync"
@@ -133,16 +134,34 @@ func (s *Section) source() *os.File {
 	return s.file
 }
 
+// Await waits until some of it can be sent, and says how much that is. io.EOF says that nothing is still to come.
+func (s *Section) Await() (int64, error) {
+	limit, err := s.ready()
+	if err != nil {
+		return 0, err
+	}
+	return limit - s.off, nil
+}
+
 // SendTo sends what is still to come, without copying it through this process where the kernel can. It ends early with the
 // connection's error, with that of the context or of the draft, or with io.ErrUnexpectedEOF when the file ends before the
 // Section does. A peer that takes nothing is the affair of the connection's write deadline.
 func (s *Section) SendTo(dst *net.TCPConn) (int64, error) {
+	return s.send(dst, math.MaxInt64)
+}
+
+// SendPart is SendTo for at most n bytes. It returns with fewer and no error when nothing is still to come.
+func (s *Section) SendPart(dst *net.TCPConn, n int64) (int64, error) {
+	return s.send(dst, n)
+}
+
+func (s *Section) send(dst *net.TCPConn, most int64) (int64, error) {
 	raw, err := dst.SyscallConn()
 	if err != nil {
 		return 0, err
 	}
 	var sent int64
-	for {
+	for sent < most {
 		limit, err := s.ready()
 		if err == io.EOF {
 			return sent, nil
@@ -150,13 +169,14 @@ func (s *Section) SendTo(dst *net.TCPConn) (int64, error) {
 		if err != nil {
 			return sent, err
 		}
+		limit = min(limit, s.off+min(most-sent, mostAtOnce))
 		var n int64
 		if src := s.source(); src == nil {
 			var w int
 			w, err = dst.Write(s.ram[s.off:limit])
 			n = int64(w)
 		} else {
-			n, err = sendfile(raw, src, s.off, min(limit-s.off, mostAtOnce))
+			n, err = sendfile(raw, src, s.off, limit-s.off)
 			if n == 0 && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP)) {
 				n, err = s.copyTo(dst, limit)
 			}
@@ -167,6 +187,7 @@ func (s *Section) SendTo(dst *net.TCPConn) (int64, error) {
 			return sent, err
 		}
 	}
+	return sent, nil
 }
 
 // sendfile sends up to n bytes of src from off. It never touches the file's own offset, which all readers share.

@@ -181,3 +181,75 @@ func TestCloseReleasesOnce(t *testing.T) {
 		t.Errorf("released %d times", n)
 	}
 }
+
+func TestSendPartSendsNoMoreThanItMay(t *testing.T) {
+	body := pattern(9 << 20)
+	f := file(t, body)
+	g := NewGrowing(file(t, body), int64(len(body)))
+	g.End(nil)
+	for source, open := range map[string]func() *Section{
+		"file":    func() *Section { return NewSection(f, 5, 9<<20, nil) },
+		"memory":  func() *Section { return NewBytes(body, 5, 9<<20, nil) },
+		"growing": func() *Section { s, _ := g.Section(t.Context(), 5, -1); return s },
+	} {
+		conn, got := pipe(t)
+		s := open()
+		want := int64(len(body)) - 5
+		for _, n := range []int64{1, 4096, 5 << 20, 1 << 40} {
+			there, err := s.Await()
+			if err != nil || there != want {
+				t.Errorf("%s: Await = %d, %v; want the %d bytes that are left", source, there, err, want)
+			}
+			sent, err := s.SendPart(conn, n)
+			if err != nil || sent != min(n, want) {
+				t.Errorf("%s: SendPart(%d) = %d, %v; want %d", source, n, sent, err, min(n, want))
+			}
+			want -= sent
+		}
+		if _, err := s.Await(); err != io.EOF {
+			t.Errorf("%s: Await at the end: %v, want EOF", source, err)
+		}
+		if n, err := s.SendPart(conn, 10); n != 0 || err != nil {
+			t.Errorf("%s: SendPart at the end = %d, %v; want nothing", source, n, err)
+		}
+		conn.Close()
+		if b := <-got; !bytes.Equal(b, body[5:]) {
+			t.Errorf("%s: %d bytes came, want the %d of the section", source, len(b), len(body)-5)
+		}
+		s.Close()
+	}
+}
+
+func TestAwaitTellsWhatOfAGrowingIsThere(t *testing.T) {
+	g := NewGrowing(file(t, nil), 0)
+	s, _ := g.Section(t.Context(), 0, 100)
+	defer s.Close()
+	_, err := g.Write(make([]byte, 40))
+	must(t, err)
+	if n, err := s.Await(); n != 40 || err != nil {
+		t.Errorf("Await = %d, %v; want the 40 bytes that are written", n, err)
+	}
+	conn, got := pipe(t)
+	if n, err := s.SendPart(conn, 40); n != 40 || err != nil {
+		t.Errorf("SendPart(40) = %d, %v", n, err)
+	}
+	there := make(chan int64, 1)
+	go func() { n, _ := s.Await(); there <- n }()
+	_, err = g.Write(make([]byte, 200))
+	must(t, err)
+	if n := <-there; n != 60 {
+		t.Errorf("Await = %d, want the 60 bytes up to the section's end", n)
+	}
+	conn.Close()
+	<-got
+	broken := errors.New("broken")
+	g.End(broken)
+	if n, err := s.SendPart(conn, 0); n != 0 || err != nil {
+		t.Errorf("SendPart(0) = %d, %v; want nothing", n, err)
+	}
+	late, _ := g.Section(t.Context(), 240, -1)
+	defer late.Close()
+	if _, err := late.Await(); !errors.Is(err, broken) {
+		t.Errorf("Await behind what was written: %v, want the writer's error", err)
+	}
+}

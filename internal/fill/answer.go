@@ -44,7 +44,7 @@ var (
 type Answer struct {
 	Status  int
 	Header  http.Header   // end-to-end fields; the caller may add to them
-	Body    io.ReadCloser // may have SendTo(*net.TCPConn) (int64, error)
+	Body    io.ReadCloser // may have the methods of durable.Section: SendTo, Await and SendPart, Bytes
 	Length  int64         // of Body in bytes; -1 while unknown
 	URL     string        // where the body came from; no userinfo
 	Outcome Outcome
@@ -54,6 +54,7 @@ type Answer struct {
 	entry  *cache.Entry
 	meta   *cache.Meta // of entry, as it is now
 	flight *flight     // that the body comes from, if it is still coming
+	judged bool        // the request's Judge lets it out
 }
 
 // Entry is the stored response that the Answer is made of, and its Meta as it is now; nil when the body comes from elsewhere. It is the Answer's.
@@ -73,6 +74,8 @@ func (a *Answer) Close() {
 type section interface {
 	io.ReadCloser
 	SendTo(*net.TCPConn) (int64, error)
+	Await() (int64, error)
+	SendPart(*net.TCPConn, int64) (int64, error)
 }
 
 // opener opens a stretch of a representation; end < 0 means to its end.
@@ -207,6 +210,33 @@ func (b *follower) SendTo(dst *net.TCPConn) (int64, error) {
 	}
 	n, err := io.Copy(dst, b.rest)
 	return sent + n, err
+}
+
+// restAtOnce is how much of the rest of a body, which is read as it comes, is sent at once.
+const restAtOnce = 32 << 10
+
+// Await waits until some of the body can be sent, and says how much that is.
+func (b *follower) Await() (int64, error) {
+	if b.rest == nil {
+		n, err := b.sec.Await()
+		if err == nil || err == io.EOF {
+			return n, err
+		}
+		if err := b.carryOn(err); err != nil {
+			return 0, err
+		}
+	}
+	return restAtOnce, nil
+}
+
+// SendPart is SendTo for at most n bytes, which Await has said can be sent. io.EOF says that there are no more.
+func (b *follower) SendPart(dst *net.TCPConn, n int64) (int64, error) {
+	if b.rest != nil {
+		return io.CopyN(dst, b.rest, n)
+	}
+	m, err := b.sec.SendPart(dst, n)
+	b.off += m
+	return m, err
 }
 
 // carryOn gets the rest of the body when the draft ended because of the store. Any other cause is returned, and io.EOF when nothing is

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -66,6 +67,8 @@ type Config struct {
 	Avoid func(ctx context.Context, urls []string) context.Context
 	// Background marks a request that no client waits for, until the channel is closed; nil marks none.
 	Background func(context.Context, <-chan struct{}) context.Context
+	// Tell is called with what needs a person: one of the Notice kinds, what it happened to, and a sentence. It must not wait. Nil = nobody is told.
+	Tell       func(kind string, key cache.Key, text string)
 	FirstByte  time.Duration // how long an upstream has to start answering when a copy is held; 0 = 3 s
 	Logger     *slog.Logger
 	Registerer Registerer
@@ -78,6 +81,8 @@ type Filler struct {
 	store   cache.Store
 	log     *slog.Logger
 	metrics *metrics
+	keeper  keeper // nil when the store keeps no originals
+	writers writers
 
 	ctx    context.Context // of all flights
 	cancel context.CancelCauseFunc
@@ -116,6 +121,8 @@ func New(cfg Config) *Filler {
 	}
 	f.ctx, f.cancel = context.WithCancelCause(context.Background())
 	f.metrics = newMetrics(cfg.Registerer, f)
+	f.keeper, _ = cfg.Store.(keeper)
+	f.writers.seed = maphash.MakeSeed()
 	return f
 }
 
@@ -128,14 +135,29 @@ func (f *Filler) Close() {
 	f.wg.Wait()
 }
 
-// Get answers a request. The error is one of this package's, the round tripper's, or ctx's.
+// keyOf is the Key of a URL that lies under the hub of another Key, in the same partition.
+func (f *Filler) keyOf(of cache.Key, u *url.URL) (cache.Key, bool) {
+	key, ok := f.cfg.KeyOf(cache.BaseHub(of.Hub()), u)
+	return key.InHub(of.Hub()), ok
+}
+
+// Get answers a request. The error is one of this package's, the round tripper's, ctx's, or that of the request's Judge.
 func (f *Filler) Get(ctx context.Context, r *Request) (*Answer, error) {
+	a, err := f.answer(ctx, r)
+	if err != nil || r.Judge == nil {
+		return a, err
+	}
+	return f.judged(ctx, r, a)
+}
+
+func (f *Filler) answer(ctx context.Context, r *Request) (*Answer, error) {
 	policy := f.policyFor(r)
 	switch {
 	case policy.Local && (r.Method == http.MethodGet || r.Method == http.MethodHead):
 		return f.local(ctx, r, policy)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		return f.forward(ctx, r, policy, "method")
+	case f.isOriginal(r.Key): // whatever the class, and whatever came with the question
 	case policy.Class == freshness.ClassBypass || f.store == nil:
 		return f.forward(ctx, r, policy, "bypass")
 	case r.Body != nil:
@@ -150,6 +172,9 @@ func (f *Filler) Get(ctx context.Context, r *Request) (*Answer, error) {
 		}
 		return f.miss(ctx, r, want, policy)
 	}
+	if entry.Meta.Original {
+		return f.original(r, entry, policy)
+	}
 	if r.PassRedirects && entry.Meta.Base != "" {
 		// It is what a redirect led to, for those who have it followed here. To who sees the origin itself it would be that origin's own.
 		entry.Close()
@@ -163,8 +188,12 @@ func (f *Filler) Get(ctx context.Context, r *Request) (*Answer, error) {
 		entry.Close() // it is not what its origin gave, and nobody can be asked what it is
 		return nil, ErrOffline
 	}
-	now := f.cfg.Now()
-	plan := Decide(entry.Meta, entry.Adopted, want, policy.Rule, now)
+	return f.fromHeld(ctx, r, entry, want, policy)
+}
+
+// fromHeld answers a request for what is held as the plan for it says.
+func (f *Filler) fromHeld(ctx context.Context, r *Request, entry *cache.Entry, want freshness.Request, policy Policy) (*Answer, error) {
+	plan := Decide(entry.Meta, entry.Adopted, want, policy.Rule, f.cfg.Now())
 	switch plan.Action {
 	case Refuse:
 		entry.Close()
@@ -205,12 +234,7 @@ func (f *Filler) miss(ctx context.Context, r *Request, want freshness.Request, p
 		return f.forward(ctx, r, policy, "uri-miss")
 	case policy.OnMiss == RedirectMiss && !r.Listing && r.collapsible(want):
 		if to := f.cfg.Upstream(r.Key); to != "" {
-			f.refresh(r, policy, time.Time{})
-			return &Answer{
-				Status:  http.StatusFound,
-				Header:  http.Header{"Location": {to}, "Cache-Control": {"no-store"}, "Content-Length": {"0"}},
-				Outcome: Outcome{Cache: Miss, Fwd: "uri-miss", Detail: "redirected"},
-			}, nil
+			return f.redirect(ctx, r, want, policy, to)
 		}
 	}
 	fl, leads := f.join(r, want, policy, time.Time{})
@@ -262,7 +286,7 @@ func (f *Filler) revalidate(ctx context.Context, r *Request, entry *cache.Entry,
 		fl, leads = f.start(r, policy), true
 		err = f.await(ctx, r, fl, leads, mayStale)
 	}
-	if err == nil && fl.result() == failed {
+	if err == nil && fl.result() == failed && fl.denied == nil {
 		if mayStale && (fl.status == 0 || plan.Verdict.OnError(policy.Rule, true)) {
 			err = fl.err
 		}
@@ -320,6 +344,9 @@ func (f *Filler) await(ctx context.Context, r *Request, fl *flight, leads, maySt
 func (f *Filler) settle(ctx context.Context, r *Request, fl *flight, leads bool, policy Policy, fwd string) (*Answer, error) {
 	switch fl.result() {
 	case failed:
+		if fl.denied != nil {
+			return f.appeal(ctx, r, fl, policy, fwd)
+		}
 		if !leads && fl.status != 0 {
 			// The origin answered with an error in place of which somebody else's copy was served. This request has none and gets the error itself.
 			return f.alone(ctx, r, policy, fwd)
@@ -387,6 +414,9 @@ const aheadBy = 8 << 20
 
 // follow answers from a draft that may still be growing.
 func (f *Filler) follow(ctx context.Context, r *Request, fl *flight, leads bool, fwd string) (*Answer, error) {
+	if err := r.judgeDraft(ctx, fl); err != nil {
+		return nil, err
+	}
 	v := freshness.Judge(fl.meta, f.cfg.Policy(r.Key).Rule, f.cfg.Now())
 	v.Omit = nil
 	reply := Respond(fl.meta, r.Method, r.Header, v)
@@ -396,6 +426,7 @@ func (f *Filler) follow(ctx context.Context, r *Request, fl *flight, leads bool,
 	}
 	if len(reply.Ranges) > 0 && reply.Ranges[0].Off > fl.draft.Len()+aheadBy {
 		if a := f.far(ctx, r, fl.meta, reply); a != nil {
+			a.judged = true
 			return a, nil
 		}
 	}
@@ -403,6 +434,6 @@ func (f *Filler) follow(ctx context.Context, r *Request, fl *flight, leads bool,
 		fl.following.Add(1)
 		return &follower{ctx: ctx, f: f, fl: fl, req: r, sec: fl.draft.Section(ctx, off, end), off: off, end: end}
 	})
-	a.URL, a.Outcome, a.Live, a.flight = fl.meta.URL, outcome, true, fl
+	a.URL, a.Outcome, a.Live, a.flight, a.judged = fl.meta.URL, outcome, true, fl, true
 	return a, nil
 }

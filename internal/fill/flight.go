@@ -37,6 +37,8 @@ type trip struct {
 	key      cache.Key
 	policy   Policy
 	header   http.Header  // of the client that started it
+	as       string       // its Credential
+	whose    Marker       // its Mark
 	avoid    []string     // URLs whose upstreams gave what cannot be the file
 	interims chan interim // nil: nobody listens
 	errand   *errand      // nil: what clients want
@@ -58,6 +60,7 @@ type flight struct {
 	wanted   bool      // a client joined, or started it
 	since    time.Time // from when on
 	behind   int       // how many wait that are no clients
+	jury     jury
 
 	// ending is held while the fill is published or given up, so that a purge comes before or after that and never between.
 	ending sync.Mutex
@@ -85,6 +88,7 @@ type flight struct {
 	meta    *cache.Meta
 	draft   cache.Draft
 	held    *cache.Meta // what was confirmed
+	before  *cache.Meta // what was held when it set out; nil when that was nothing, or adopted
 	lone    bool        // and only to the client that leads
 	status  int         // of the origin's answer, when it answered
 	said    http.Header // with these fields; not to be changed
@@ -94,6 +98,7 @@ type flight struct {
 	err     error
 	detail  string // why the answer was passed on
 	wrong   error  // how the fill ended, set before spent and end are closed
+	denied  *Head  // of the answer that nobody who wanted it may have
 }
 
 // passFor is how long nobody waits for a Key whose answer could not be shared.
@@ -116,6 +121,7 @@ func (f *Filler) join(r *Request, want freshness.Request, policy Policy, after t
 	if fl := f.flights[r.Key]; fl != nil {
 		fl.refs.Add(1) // it is on the map, so the flight itself has not released it
 		fl.want(f.cfg.Now())
+		fl.jury.seat(r)
 		return fl, false
 	}
 	return f.startLocked(r, policy, true, after), true
@@ -140,7 +146,7 @@ func (f *Filler) newFlight(r *Request, policy Policy) *flight {
 	now := f.cfg.Now()
 	fl := &flight{
 		// The flight outlives the client's request: it keeps a copy of its fields, nothing else.
-		trip:    trip{key: r.Key, policy: policy, header: r.Header.Clone(), interims: make(chan interim, 8)},
+		trip:    trip{key: r.Key, policy: policy, header: r.Header.Clone(), as: r.Credential, whose: r.Mark, interims: make(chan interim, 8)},
 		started: now, since: now,
 		head: make(chan struct{}), gone: make(chan struct{}),
 		body: make(chan *http.Response), end: make(chan struct{}),
@@ -148,12 +154,16 @@ func (f *Filler) newFlight(r *Request, policy Policy) *flight {
 	}
 	fl.whole.Store(-1)
 	fl.refs.Store(2)
+	fl.jury.seat(r)
 	return fl
 }
 
 // launch starts a flight. The lock is held.
 func (f *Filler) launch(fl *flight) {
 	fl.ctx, fl.cancel = context.WithCancelCause(f.ctx)
+	if fl.whose != nil {
+		fl.ctx = fl.whose.Mark(fl.ctx)
+	}
 	if fl.errand != nil {
 		fl.ctx = f.cfg.Background(fl.ctx, fl.promoted)
 	}
@@ -175,6 +185,8 @@ func (f *Filler) launch(fl *flight) {
 		defer fl.cancel(nil)
 		f.fly(fl)
 		f.drop(fl)
+		f.tellFailure(fl, fl.before != nil)
+		f.tellChange(fl, fl.before)
 		close(fl.end)
 		fl.spend()
 		fl.release()

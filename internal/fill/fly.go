@@ -32,9 +32,16 @@ func (f *Filler) fly(fl *flight) {
 		entry = nil
 	} else {
 		defer entry.Close()
+		if !entry.Adopted && entry.Meta.Status == http.StatusOK {
+			fl.before = entry.Meta
+		}
 	}
 	switch {
 	case entry == nil:
+	case entry.Meta.Original: // a walk, or somebody who looked before it was put
+		fl.meta, fl.held = entry.Meta, entry.Meta
+		f.decide(fl, confirmed)
+		return
 	case fl.errand == nil && f.arrived(fl, entry):
 		fl.meta, fl.held = entry.Meta, entry.Meta
 		f.decide(fl, confirmed)
@@ -141,6 +148,12 @@ func (f *Filler) receiveRest(fl *flight, got *fetched, h held) (again bool, err 
 	switch status := got.resp.StatusCode; status {
 	case http.StatusPartialContent:
 		if m := f.rejoin(fl, got, left); m != nil {
+			if err := f.unwanted(fl, headOf(m), func() []byte { return firstOf(fl.ctx, left, left.Len()) }); err != nil {
+				got.resp.Body.Close()
+				left.Discard(nil)
+				f.fail(fl, got.resp.StatusCode, err)
+				return false, nil
+			}
 			f.log.Info("resume", "action", "resume", "key", fl.key.String(), "at", left.Len())
 			f.pour(fl, got, left, m)
 			return false, nil
@@ -308,6 +321,8 @@ type fetched struct {
 	asked, received time.Time
 	url             string        // the first URL of the chain
 	limit           time.Duration // smallest lifetime that a redirect on the way gave; negative = none did
+	head            []byte        // the first bytes of the body, which are in it still; nil before they were looked at
+	broke           error         // how looking at them ended, unless well
 }
 
 // ask fetches with the retries that the policy grants. With a copy to fall back on there is one try: the client is better served by
@@ -323,10 +338,10 @@ func (f *Filler) ask(fl *flight, condition http.Header, copied bool) (*fetched, 
 	}
 	for try := 1; ; try++ {
 		got, err := f.fetch(ctx, &fl.trip, http.MethodGet, condition)
-		if err == nil || try >= tries || refused(err) || fl.ctx.Err() != nil {
+		if err == nil || try >= tries || refused(err) || crowded(err) || fl.ctx.Err() != nil {
 			return got, err
 		}
-		f.log.Info("retry", "action", "retry", "hub", fl.key.Hub(), "key", fl.key.String(), "try", try, "error", err)
+		f.log.Info("retry", "action", "retry", "hub", cache.BaseHub(fl.key.Hub()), "key", fl.key.String(), "try", try, "error", err)
 		if err := sleep(fl.ctx, spread(pause)); err != nil {
 			return nil, err
 		}
@@ -338,6 +353,12 @@ func (f *Filler) ask(fl *flight, condition http.Header, copied bool) (*fetched, 
 func refused(err error) bool {
 	var r interface{ Refused() bool }
 	return errors.As(err, &r) && r.Refused()
+}
+
+// crowded says that too many trips are under way: another one that waits would not help.
+func crowded(err error) bool {
+	var c interface{ Crowded() bool }
+	return errors.As(err, &c) && c.Crowded()
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -381,6 +402,7 @@ func (f *Filler) fetch(ctx context.Context, t *trip, method string, extra http.H
 		ctx = f.cfg.Avoid(ctx, t.avoid)
 	}
 	header := outgoing(t.header, true)
+	authorize(header, t.as)
 	for name, values := range extra {
 		header[name] = values
 	}

@@ -28,7 +28,8 @@ func (f *Filler) forward(ctx context.Context, r *Request, policy Policy, fwd str
 	if f.ctx.Err() != nil { // what AfterFunc does comes a moment later
 		return nil, ErrStopping
 	}
-	ctx, stop := context.WithCancelCause(ctx)
+	r = r.whole()
+	ctx, stop := context.WithCancelCause(marked(ctx, r))
 	detach := context.AfterFunc(f.ctx, func() { stop(ErrStopping) })
 	resp, err := f.send(ctx, r, policy)
 	if err != nil {
@@ -79,6 +80,7 @@ func (f *Filler) send(ctx context.Context, r *Request, policy Policy) (*http.Res
 		})
 	}
 	header := outgoing(r.Header, false)
+	authorize(header, r.Credential)
 	if r.Method == http.MethodGet && r.Body == nil || r.Method == http.MethodHead {
 		got, err := f.chain(ctx, &trip{key: r.Key, policy: policy}, r.Method, header)
 		if err != nil {
@@ -137,7 +139,7 @@ func (f *Filler) invalidate(r *Request, resp *http.Response) {
 		if err != nil {
 			continue
 		}
-		if key, ok := f.cfg.KeyOf(r.Key.Hub(), u); ok && key.Site() == r.Key.Site() {
+		if key, ok := f.keyOf(r.Key, u); ok && key.Site() == r.Key.Site() {
 			keys = append(keys, key)
 		}
 	}
@@ -172,7 +174,7 @@ func (f *Filler) Invalidate(key cache.Key, header http.Header) {
 // confirmByHead answers a HEAD for an entry that needs its origin's word. The origin is asked with HEAD too: nothing is filled.
 func (f *Filler) confirmByHead(ctx context.Context, r *Request, entry *cache.Entry, plan Plan, policy Policy) (*Answer, error) {
 	asked := f.cfg.Now()
-	short := f.cfg.Skip(ctx)
+	short := f.cfg.Skip(marked(ctx, r))
 	if plan.Verdict.OnError(policy.Rule, false) && !entry.Edited {
 		var cancel context.CancelFunc
 		short, cancel = context.WithTimeout(short, f.cfg.FirstByte)
@@ -300,7 +302,7 @@ func (f *Filler) again(ctx context.Context, r *Request, m *cache.Meta, want *Ran
 		last := strconv.FormatInt(want.Off+want.N-1, 10)
 		condition = http.Header{"If-Range": {v}, "Range": {"bytes=" + strconv.FormatInt(want.Off, 10) + "-" + last}}
 	}
-	return f.fetch(ctx, &trip{key: r.Key, policy: f.cfg.Policy(r.Key), header: r.Header}, http.MethodGet, condition)
+	return f.fetch(marked(ctx, r), &trip{key: r.Key, policy: f.cfg.Policy(r.Key), header: r.Header, as: r.Credential}, http.MethodGet, condition)
 }
 
 // exactly reads n bytes; fewer are an error.

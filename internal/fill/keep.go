@@ -33,7 +33,7 @@ func (f *Filler) next(t *trip, resp *http.Response) *url.URL {
 	if err != nil || (to.Scheme != "http" && to.Scheme != "https") || to.Host == "" {
 		return nil // nothing that could be followed: the client may make of it what it can
 	}
-	if key, ok := f.cfg.KeyOf(t.key.Hub(), to); ok && key.Site() == t.key.Site() {
+	if key, ok := f.keyOf(t.key, to); ok && key.Site() == t.key.Site() {
 		return nil
 	}
 	to.User, to.Fragment = nil, ""
@@ -78,6 +78,11 @@ func (f *Filler) keep(fl *flight, got *fetched) error {
 	}
 	m := f.metaOf(fl, got, h)
 	m.Listing = fl.policy.Listings && mayList(fl.key, m)
+	if err := f.unwanted(fl, headOf(m), got.first); err != nil {
+		resp.Body.Close()
+		f.fail(fl, resp.StatusCode, err)
+		return nil
+	}
 	draft, err := f.store.Create(fl.key, m)
 	if err != nil {
 		f.log.Warn("store", "action", "pass", "key", fl.key.String(), "error", err)
@@ -98,17 +103,14 @@ func (f *Filler) inspect(fl *flight, got *fetched, name string, h http.Header) e
 	if !ok || got.resp.ContentLength == 0 {
 		return nil
 	}
-	head := make([]byte, 512)
-	n, err := io.ReadFull(got.resp.Body, head)
-	head = head[:n]
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
-		f.log.Debug("body broke off in its first bytes", "key", fl.key.String(), "error", err) // its reader meets the same error and resumes
+	head := got.first()
+	if got.broke != nil {
+		f.log.Debug("body broke off in its first bytes", "key", fl.key.String(), "error", got.broke) // its reader meets the same error and resumes
 	}
 	if (len(magic) == 0 || !bytes.HasPrefix(head, magic)) && (webPage(head) || strings.HasPrefix(h.Get("Content-Type"), "text/html")) {
 		f.metrics.refused.Inc()
 		return fmt.Errorf("get %s: %w: a web page", got.url, ErrWrongContent)
 	}
-	got.resp.Body = &pushedBack{io.MultiReader(bytes.NewReader(head), got.resp.Body), got.resp.Body}
 	return nil
 }
 

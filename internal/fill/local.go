@@ -119,6 +119,29 @@ func (u *unchanged) SendTo(dst *net.TCPConn) (int64, error) {
 	return sent + n, err
 }
 
+// Await says how much can be sent without another look at the file.
+func (u *unchanged) Await() (int64, error) {
+	if !u.second {
+		n, err := u.parts[0].Await()
+		if err != io.EOF {
+			return n, err
+		}
+		if err := u.check(); err != nil {
+			return 0, err
+		}
+		u.second = true
+	}
+	return u.parts[1].Await()
+}
+
+// SendPart is SendTo for at most n bytes, which Await has said can be sent.
+func (u *unchanged) SendPart(dst *net.TCPConn, n int64) (int64, error) {
+	if u.second {
+		return u.parts[1].SendPart(dst, n)
+	}
+	return u.parts[0].SendPart(dst, n)
+}
+
 func (u *unchanged) Close() error {
 	u.parts[0].Close()
 	return u.parts[1].Close()

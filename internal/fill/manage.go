@@ -27,7 +27,7 @@ func (f *Filler) refresh(r *Request, policy Policy, after time.Time) {
 	if passing && f.cfg.Now().Before(until) {
 		return // what came last could not be kept, and nobody waits for this: asking again at every touch would be a flood
 	}
-	fl, leads := f.join(&Request{Key: r.Key, Method: http.MethodGet, Header: plain(r.Header)}, freshness.Request{}, policy, after)
+	fl, leads := f.join(&Request{Key: r.Key, Method: http.MethodGet, Header: plain(r.Header), Credential: r.Credential, Judge: r.Judge, Magic: r.Magic, Mark: r.Mark}, freshness.Request{}, policy, after)
 	fl.leave(leads)
 	fl.release()
 }

@@ -203,6 +203,7 @@ func (f *Filler) verify(fl *flight, draft cache.Draft, pins []pin) error {
 		}
 		f.metrics.refused.Inc()
 		err := fmt.Errorf("get %s: %w: sha-256 is %x, %s says %x", fl.key, ErrDigest, sum, p.from, p.sum)
+		f.tell(NoticeIntegrity, fl.key, err.Error())
 		f.log.Error("integrity", "action", "refuse", "key", fl.key.String(), "error", err)
 		return err
 	}

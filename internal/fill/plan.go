@@ -29,6 +29,9 @@ type Plan struct {
 // further use, whatever lifetime, class or leave to serve it stale it came with (RFC 9111 section 4.4).
 func judge(m *cache.Meta, adopted bool, rule freshness.Rule, now time.Time) freshness.Verdict {
 	v := freshness.Judge(m, rule, now)
+	if m.Original {
+		return v
+	}
 	if adopted {
 		v.Fresh, v.Lifetime, v.By = false, 0, "adopted" // nobody has given it a lifetime
 	}
@@ -46,6 +49,9 @@ func Decide(m *cache.Meta, adopted bool, request freshness.Request, rule freshne
 	fresh := v.Fresh && !adopted
 	why := "stale"
 	switch {
+	case m.Original: // there is nobody to ask
+		p.Action, p.Why = Serve, v.By
+		return p
 	case rule.Offline && !fresh && !v.OnError(rule, false):
 		p.Action, p.Why = Refuse, "offline"
 		return p

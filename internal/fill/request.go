@@ -23,6 +23,14 @@ type Request struct {
 	// PassRedirects gives the client every redirect as it is: none is followed for it, and none is kept, for other clients are better served by
 	// what a redirect leads to.
 	PassRedirects bool
+	// Credential is the Authorization line that goes upstream in the name of who asks, whose partition Key is of; "" for none. Unlike one among the
+	// fields it keeps nothing from being stored or shared: there is nobody else in the partition.
+	Credential string
+	// Judge, if not nil, decides about what would answer before a byte of it leaves, or a redirect to where it is. What it denies to all who ask for it
+	// is not stored either.
+	Judge Judge
+	Magic bool   // Judge looks at the first bytes
+	Mark  Marker // of trips; nil marks none
 	// Interim, if not nil, is called for each 1xx response that the origin sends before its answer, on the goroutine that called Get.
 	Interim func(status int, header http.Header)
 }
@@ -34,9 +42,9 @@ var hopByHop = []string{
 }
 
 // misleading are request fields that speak of another URL, method or client than the request's own. An origin that heeds them would answer
-// something else than the Key says, and everybody would get it.
+// something else than the Key says, and everybody would get it. What is said to the rules of this instance is none of its business.
 var misleading = []string{
-	"Forwarded", "X-Original-Url", "X-Rewrite-Url", "X-Real-Ip", "X-Method-Override",
+	"Forwarded", "X-Original-Url", "X-Rewrite-Url", "X-Real-Ip", "X-Method-Override", "X-Zcache-Override",
 }
 
 var conditionals = []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "Range"}
@@ -88,6 +96,13 @@ func (r *Request) collapsible(d freshness.Request) bool {
 	_, pinned := clientPin(r.Header)
 	return r.Method == http.MethodGet && r.Body == nil && !d.NoStore && !d.NoCache && !pinned &&
 		len(r.Header["Authorization"]) == 0 && len(r.Header["Cookie"]) == 0
+}
+
+// authorize adds the credential that a trip is made with.
+func authorize(h http.Header, credential string) {
+	if credential != "" {
+		h["Authorization"] = []string{credential}
+	}
 }
 
 // policyFor is the policy of a request's Key as far as the request leaves it in force.

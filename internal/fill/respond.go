@@ -34,6 +34,10 @@ func Respond(m *cache.Meta, method string, request http.Header, v freshness.Verd
 		delete(r.Header, name)
 	}
 	delete(r.Header, "Content-Length")
+	if m.Original {
+		// Its owner may put another at any moment, so who keeps a copy asks each time it can; one that cannot may go on with what it has.
+		r.Header["Cache-Control"] = []string{"max-age=0"}
+	}
 	r.Header["Age"] = []string{strconv.FormatInt(int64(v.Age/time.Second), 10)}
 	if m.Status == http.StatusOK {
 		if status := precondition(m, method, request); status != 0 {

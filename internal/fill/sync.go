@@ -116,6 +116,7 @@ func (f *Filler) joinBehind(key cache.Key) *flight {
 	if fl != nil {
 		fl.refs.Add(1)
 		fl.behind++
+		fl.jury.seat(nil)
 	}
 	return fl
 }

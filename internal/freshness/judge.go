@@ -61,6 +61,9 @@ const immutableLifetime = 365 * 24 * time.Hour
 
 // Judge says how fresh a stored response is at now.
 func Judge(m *cache.Meta, rule Rule, now time.Time) Verdict {
+	if m.Original {
+		return Verdict{Fresh: true, Lifetime: immutableLifetime, By: "original"} // it has no age: this is its origin
+	}
 	d, replaced := ofResponse(m.Header)
 	v := Verdict{Age: Age(m, now), swr: d.swr, sie: d.sie, Omit: d.noCacheFields}
 	// A 304 can forbid what the response that it confirms allowed when it was stored. From then on nobody gets it without the

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -131,12 +132,12 @@ func (w *walk) stranger(n *node, name string, dir bool) error {
 	was := false
 	if dir {
 		was = w.noted(key) != nil
-		if !was && !w.any(key) {
-			return nil // a document's folder, or an empty one
+		if !was && !w.any(key) || w.cfg.Store.OnlyOriginals(w.ctx, key) {
+			return nil // a document's folder, or an empty one, or one that nobody upstream knows
 		}
 	} else {
 		m, _, err := w.cfg.Store.Peek(key)
-		if err != nil {
+		if err != nil || m.Original {
 			return nil
 		}
 		was = m.Row != ""
@@ -180,7 +181,7 @@ func (w *walk) finish(n *node) {
 	if w.dry || broken {
 		return
 	}
-	if own.up = n.up; own.held && own.up != hex.EncodeToString(own.own[:]) {
+	if own.up = n.up; own.held && own.up != hex.EncodeToString(own.theirs[:]) {
 		own.up = "" // what is held is of before a change or of after it
 	}
 	if _, err := w.cfg.Store.Note(n.key, own.encode(), since); err != nil {
@@ -188,24 +189,34 @@ func (w *walk) finish(n *node) {
 	}
 }
 
-// sum makes the digest of what a directory lists, as far as that is held, and counts its own files.
+// sum makes the digests of what a directory lists, as far as that is held, and counts its own files. That of the upstream's part leaves the local originals
+// out; where one stands in the place of a file of the upstream's it is none that anybody else has.
 func (w *walk) sum(n *node) (own note, files, bytes int64) {
-	var h listing.SubtreeHash
+	var all, theirs listing.SubtreeHash
 	own = note{asOf: n.asOf, held: true}
-	fresh := w.cfg.Store.Changes(n.key) == n.since
-	for i := range n.list.Entries {
-		e := &n.list.Entries[i]
+	list, mine := w.cfg.Store.WithOriginals(n.key, n.list)
+	fresh := mine == nil && w.cfg.Store.Changes(n.key) == n.since // with originals among them the places are others
+	for i := range list.Entries {
+		e := &list.Entries[i]
 		if e.Kind == listing.Other {
 			continue
 		}
 		if e.Kind == listing.Dir {
-			if _, ok := n.trail.Enter(e); ok && own.held {
-				own.held = w.sumDir(&h, n.key, e.Name)
+			switch _, ok := n.trail.Enter(e); {
+			case !ok || !own.held:
+			case mine != nil && !n.lists(e.Name):
+				own.held = w.sumOriginals(&all, n.key, e.Name)
+			default:
+				own.held = w.sumDir(&all, &theirs, n.key, e.Name)
 			}
 			continue
 		}
-		seen, held := n.sight(i)
-		if !fresh || !held {
+		var seen sight
+		held := false
+		if fresh {
+			seen, held = n.sight(i)
+		}
+		if !held {
 			if seen, held = w.look(n.key, e.Name); !held {
 				own.held = false
 				continue
@@ -213,15 +224,35 @@ func (w *walk) sum(n *node) (own note, files, bytes int64) {
 		}
 		files++
 		bytes += seen.size
-		own.held = own.held && !seen.adopted
-		h.File(e.Name, seen.size, seen.modified, seen.etag, seen.digest)
+		own.held = own.held && (!seen.adopted || seen.original)
+		all.File(e.Name, seen.size, seen.modified, seen.etag, seen.digest)
+		if !seen.original || n.lists(e.Name) {
+			theirs.File(e.Name, seen.size, seen.modified, seen.etag, seen.digest)
+		}
 	}
-	own.own = h.Sum()
+	own.own, own.theirs = all.Sum(), theirs.Sum()
 	return own, files, bytes
 }
 
-// sumDir adds a directory of which this walk has noted the digest; false when it has not.
-func (w *walk) sumDir(h *listing.SubtreeHash, dir cache.Key, name string) bool {
+// lists says whether the upstream lists a name.
+func (n *node) lists(name string) bool {
+	_, ok := slices.BinarySearchFunc(n.list.Entries, name, func(e listing.Entry, name string) int { return strings.Compare(e.Name, name) })
+	return ok
+}
+
+// sumOriginals adds a directory that exists only through local originals.
+func (w *walk) sumOriginals(h *listing.SubtreeHash, dir cache.Key, name string) bool {
+	key, err := dir.Child(name, true)
+	if err != nil {
+		return false
+	}
+	sum, ok := w.cfg.Store.OriginalsDigest(key)
+	h.Dir(name, sum)
+	return ok
+}
+
+// sumDir adds a directory of which this walk has noted the digests; false when it has not.
+func (w *walk) sumDir(all, theirs *listing.SubtreeHash, dir cache.Key, name string) bool {
 	key, err := dir.Child(name, true)
 	if err != nil {
 		return false
@@ -230,7 +261,8 @@ func (w *walk) sumDir(h *listing.SubtreeHash, dir cache.Key, name string) bool {
 	if !child.within(w.began, w.cfg.Now()) || !child.held {
 		return false
 	}
-	h.Dir(name, child.own)
+	all.Dir(name, child.own)
+	theirs.Dir(name, child.theirs)
 	return true
 }
 

@@ -263,6 +263,10 @@ func (w *walk) row(n *node, i int, held map[string]parts) {
 	}
 	if here || !plain(e.Name) {
 		m, adopted, err := w.cfg.Store.Peek(key)
+		if err == nil && m.Original {
+			w.skipped.Add(1)
+			return // whatever the upstream has under that name
+		}
 		t.held = err == nil
 		t.known = t.held && m.Row != ""
 		if t.held && !w.cfg.AskAll && current(e, m, adopted) {

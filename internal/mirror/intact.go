@@ -40,6 +40,7 @@ func (w *walk) tally(at level) (below []level, ok bool) {
 	if err != nil {
 		return nil, false
 	}
+	l, _ = w.cfg.Store.WithOriginals(at.dir, l) // they were counted too
 	names := map[string]bool{}
 	if err := w.cfg.Store.Names(at.dir, func(name string, _ bool) bool { names[name] = true; return true }); err != nil {
 		return nil, false

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -71,7 +72,7 @@ type Store interface {
 	Names(dir cache.Key, yield func(name string, dir bool) bool) error
 	// Aside calls yield for the Keys without a query under a directory whose bodies lie at no plain place, so that Names does not tell them.
 	Aside(ctx context.Context, under cache.Key, yield func(cache.Key) bool) error
-	// Retire moves what is stored for a Key, with recursive all at and below it, to the trash.
+	// Retire moves what is stored for a Key, with recursive all at and below it, to the trash, but for local originals.
 	Retire(key cache.Key, recursive bool) (entries int, bytes int64, err error)
 	// Changes is a number that differs from what it was before when anything stored at or below dir was published, replaced or removed since.
 	Changes(dir cache.Key) uint64
@@ -80,6 +81,11 @@ type Store interface {
 	Note(dir cache.Key, data []byte, since uint64) (bool, error)
 	// Noted returns what Note kept; nil when there is nothing.
 	Noted(dir cache.Key) ([]byte, error)
+	// WithOriginals adds the local originals of a directory to what it lists. OriginalsDigest is the digest of a directory that has nothing else, and
+	// OnlyOriginals says that it has nothing else.
+	WithOriginals(dir cache.Key, l *listing.Listing) (*listing.Listing, []byte)
+	OriginalsDigest(dir cache.Key) (sum [sha256.Size]byte, ok bool)
+	OnlyOriginals(ctx context.Context, dir cache.Key) bool
 }
 
 // A Refresher makes what is held of a Key what its origin has now.

@@ -131,11 +131,12 @@ type sight struct {
 	etag     string
 	digest   [sha256.Size]byte
 	adopted  bool
+	original bool
 	held     bool
 }
 
 func sighted(m *cache.Meta, adopted bool) sight {
-	return sight{size: m.Size, modified: lastModified(m), etag: strings.Clone(m.ETag()), digest: m.SHA256, adopted: adopted, held: true}
+	return sight{size: m.Size, modified: lastModified(m), etag: strings.Clone(m.ETag()), digest: m.SHA256, adopted: adopted, original: m.Original, held: true}
 }
 
 // look begins to remember what is seen. since is what the store's Changes was before.

@@ -23,6 +23,8 @@ type note struct {
 	// own is the Merkle digest of all that is listed at and below the directory; held says that all of it is held, so that own is known.
 	own  [32]byte
 	held bool
+	// theirs is own without the local originals, which the upstream does not know.
+	theirs [32]byte
 	// up is the digest that the upstream gave for the same; "" when it gave none, or when something below could not be had.
 	up string
 	// rules are those by which something was left out; up says nothing to who goes by others, or with other credentials.
@@ -38,6 +40,9 @@ func (n *note) encode() []byte {
 	b := fmt.Appendf(nil, "zcache-walk %d\nasof %d.%09d\nof %d.%09d\n", noteVersion, n.asOf.Unix(), n.asOf.Nanosecond(), n.of.Unix(), n.of.Nanosecond())
 	if n.held {
 		b = fmt.Appendf(b, "own %x\n", n.own)
+		if n.theirs != n.own {
+			b = fmt.Appendf(b, "theirs %x\n", n.theirs)
+		}
 	}
 	if n.up != "" && len(n.up) <= 256 && !strings.ContainsAny(n.up, "\r\n") {
 		b = fmt.Appendf(b, "up %s\nrules %d\n", n.up, n.rules)
@@ -54,6 +59,7 @@ func decodeNote(data []byte) (*note, error) {
 		return nil, errNote
 	}
 	n := &note{}
+	parted := false
 	for line := range strings.Lines(rest) {
 		mark, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		var err error
@@ -68,6 +74,12 @@ func decodeNote(data []byte) (*note, error) {
 			}
 			_, err = hex.Decode(n.own[:], []byte(value))
 			n.held = true
+		case "theirs":
+			if len(value) != 2*len(n.theirs) {
+				return nil, errNote
+			}
+			_, err = hex.Decode(n.theirs[:], []byte(value))
+			parted = true
 		case "up":
 			n.up = value
 		case "rules":
@@ -87,6 +99,9 @@ func decodeNote(data []byte) (*note, error) {
 	}
 	if n.asOf.IsZero() || n.of.IsZero() {
 		return nil, errNote
+	}
+	if !parted {
+		n.theirs = n.own
 	}
 	return n, nil
 }
@@ -154,7 +169,7 @@ func (n *note) question(rules uint64) string {
 	case n == nil || n.look:
 		return ""
 	case n.held:
-		return hex.EncodeToString(n.own[:])
+		return hex.EncodeToString(n.theirs[:])
 	case n.rules == rules:
 		return n.up
 	}

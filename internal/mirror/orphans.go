@@ -268,12 +268,12 @@ func (w *walk) stands(x orphan) bool {
 	if !x.told && w.names(x.key.Parent(), x.key.Name(), x.dir) {
 		return false
 	}
-	if m, _, err := w.cfg.Store.Peek(x.key); err == nil && m.Received.After(x.at) {
+	if m, _, err := w.cfg.Store.Peek(x.key); err == nil && (m.Original || m.Received.After(x.at)) {
 		return false
 	} else if !x.dir {
 		return err == nil
 	}
-	return w.any(x.key) && !w.cameSince(x.key, x.at)
+	return w.any(x.key) && !w.cfg.Store.OnlyOriginals(w.ctx, x.key) && !w.cameSince(x.key, x.at)
 }
 
 // cameSince says that something below a directory has come from the upstream since: then the directory is there again.
@@ -362,7 +362,7 @@ func (w *walk) oddOrphans() error {
 	}
 	for _, key := range odd {
 		m, _, err := w.cfg.Store.Peek(key)
-		if err != nil {
+		if err != nil || m.Original {
 			continue
 		}
 		gone := m.Row != ""

@@ -62,6 +62,9 @@ func (d *LocalDir) rows() iter.Seq[listing.Row] {
 	}
 }
 
+// IsListing tells the body from a file's.
+func (d *LocalDir) IsListing() {}
+
 // Close ends a Read that goes on.
 func (d *LocalDir) Close() error {
 	d.look.close()

@@ -55,6 +55,7 @@ type pass struct {
 	ready    chan struct{} // closed when it is let in
 	counted  bool          // as interactive
 	left     bool
+	trip     func() // ends the trip that the hub's limits count; nil when they do not
 }
 
 // enter lets a request of a client in at once, and one of the background when there is room for it. It fails only with ctx.
@@ -180,6 +181,9 @@ func (p *pass) leave() {
 		return
 	}
 	p.left = true
+	if p.trip != nil {
+		defer p.trip()
+	}
 	own := g.gate(p.host)
 	if p.counted {
 		own.interactive--

@@ -14,6 +14,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"zcache/internal/limit"
 )
 
 // Config is what a Transport is made from. Zero values mean the defaults in parentheses.
@@ -38,6 +40,8 @@ type Config struct {
 	MaxConnsPerHost int           // (64)
 	// BackgroundPerHost is how many requests marked by WithBackground may be at one host at a time (16). While a client's request is there too, it is one.
 	BackgroundPerHost int
+	// Limits bounds the trips to the upstreams of a hub; what leads out of every hub counts for the built-in one. Nil bounds none.
+	Limits func(hub string) *limit.Gate
 
 	Logger     *slog.Logger
 	Registerer Registerer

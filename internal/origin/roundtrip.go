@@ -171,10 +171,10 @@ func (c *call) enter(u *upstream) (*pass, error) {
 	if u.tree != nil {
 		return nil, nil
 	}
-	at, err := c.t.gates.enter(c.req.Context(), host{u.scheme, u.host})
+	at, err := c.t.enter(c.req.Context(), c.hub.name, host{u.scheme, u.host})
 	if err != nil {
 		c.keep(nil)
-		c.err = &Error{verb(c.req), "hub://" + c.hub.name, "", err}
+		c.err = notEntered(verb(c.req), "hub://"+c.hub.name, err)
 	}
 	return at, err
 }

@@ -44,3 +44,6 @@ func (b *rowsBody) Close() error {
 	}
 	return nil
 }
+
+// IsListing tells the body from what an upstream has sent.
+func (b *rowsBody) IsListing() {}

@@ -44,9 +44,9 @@ func (c *Config) turn(probe bool) time.Duration {
 
 // sendElsewhere is send for an absolute URL.
 func (t *Transport) sendElsewhere(req *http.Request, body *bodyView, to target) outcome {
-	at, err := t.gates.enter(req.Context(), host{to.scheme, to.host})
+	at, err := t.enter(req.Context(), filesHub, host{to.scheme, to.host})
 	if err != nil {
-		return outcome{err: &Error{verb(req), to.name(), "", err}}
+		return outcome{err: notEntered(verb(req), to.name(), err)}
 	}
 	return at.attend(t.send(req, body, to, nil))
 }

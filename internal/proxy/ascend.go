@@ -32,10 +32,13 @@ func (l *looked) due(dir cache.Key, now time.Time) bool {
 	return true
 }
 
+// own says that a Key is of one client's partition, where nothing is asked for but in its name.
+func own(key cache.Key) bool { return cache.BaseHub(key.Hub()) != key.Hub() }
+
 // ascend has the listings that are held above a Key asked for anew when they are due: whoever uses what is below wants them true, and a parent
 // folder's page must not be a year older than the files in it.
 func (g *Gateway) ascend(hub *Hub, key cache.Key) {
-	if g.cfg.Listings == nil || !hub.Listings || hub.Local {
+	if g.cfg.Listings == nil || !hub.Listings || hub.Local || own(key) {
 		return
 	}
 	dir := key.Parent()

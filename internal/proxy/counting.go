@@ -22,6 +22,11 @@ func (c *counting) Write(p []byte) (int, error) {
 	if c.x.status == 0 {
 		c.x.status = http.StatusOK
 	}
+	if c.x.pace != nil && len(p) > 0 {
+		if err := c.x.pace(len(p)); err != nil {
+			return 0, err
+		}
+	}
 	n, err := c.ResponseWriter.Write(p)
 	c.x.sent += int64(n)
 	return n, err

@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"bytes"
+	"context"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"net/http"
@@ -22,6 +24,14 @@ type Listings interface {
 	Recognise(entry *cache.Entry) (bool, error)
 	Listing(entry *cache.Entry) (*listing.Listing, error)
 	Names(dir cache.Key, yield func(name string, dir bool) bool) error
+	// Of local originals: IsOriginal says that one is known of a Key, HasOriginals that some are below a directory, OnlyOriginals that nothing else is
+	// held there. WithOriginals adds those of a directory to what it lists, nil for nothing, with a digest of them, nil when there are none.
+	// OriginalsDigest is the digest of a directory that has nothing else.
+	IsOriginal(key cache.Key) bool
+	HasOriginals(dir cache.Key) bool
+	OnlyOriginals(ctx context.Context, dir cache.Key) bool
+	WithOriginals(dir cache.Key, l *listing.Listing) (*listing.Listing, []byte)
+	OriginalsDigest(dir cache.Key) (sum [sha256.Size]byte, ok bool)
 }
 
 // A wish is what a request wants of a directory.
@@ -65,8 +75,13 @@ type directory struct {
 	listed  time.Time   // when it was listed, or confirmed
 	made    bool        // here, from what is held
 	local   bool        // this instance owns the tree
+	ours    bool        // its upstream has no such directory: there is what clients put here
+	own     []byte      // a digest of the local originals in it; nil without any
 	offline bool
 	stale   bool
+	part    bool     // list is without what its asker may not see
+	view    string   // the id of what its asker sees of it, when that is a part
+	askers  []string // what our answer varies by because it is for who asked
 	control []string // what of the origin's Cache-Control holds for our form too
 	vary    []string // what its answer varies by beside the form
 }
@@ -78,6 +93,9 @@ func (g *Gateway) directory(w http.ResponseWriter, r *http.Request, x *exchange,
 	if !ok {
 		return false, nil
 	}
+	if want.query.Raw && x.unseen != nil {
+		return true, x.unseen
+	}
 	d := &directory{wish: want, place: to}
 	d.key = d.key.WithoutQuery()
 	ask := fill.ForListing(r.Header)
@@ -88,7 +106,7 @@ func (g *Gateway) directory(w http.ResponseWriter, r *http.Request, x *exchange,
 	if !to.hub.Local && (g.document(d.key, ask) || g.document(d.key, r.Header)) {
 		return false, nil
 	}
-	req := g.request(w, r, d.place)
+	req := g.equip(x, g.request(w, r, d.place))
 	req.Header, req.Listing = ask, true
 	a, err := g.cfg.Filler.Get(r.Context(), req)
 	if err != nil {
@@ -104,6 +122,13 @@ func (g *Gateway) directory(w http.ResponseWriter, r *http.Request, x *exchange,
 	defer a.Close()
 	if err := g.readListing(d, a); err != nil {
 		g.log.Debug("no listing", "key", d.key.String(), "error", err)
+		if g.ownListing(d, a.Status) {
+			x.outcome = fill.Outcome{Cache: fill.Hit, Hit: true, Detail: "original"}
+			return true, g.list(w, r, x, d, nil)
+		}
+		if x.unseen != nil {
+			return true, x.unseen // it may be a listing that was not recognised as one
+		}
 		_, queried := to.key.Query()
 		if queried || !sameFor(r.Header, ask, a) {
 			return false, nil
@@ -275,7 +300,7 @@ func (g *Gateway) heldListing(d *directory, h http.Header, cause error) bool {
 		g.log.Warn("cannot list what is held", "key", d.key.String(), "error", err)
 	}
 	d.list = l
-	return l != nil
+	return l != nil || g.ownListing(d, 0)
 }
 
 // openHeld shows the listing that is held, whoever it came for. It is done when there is one that can be read, and then says whether it may be shown.

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 
+	"zcache/internal/auth"
 	"zcache/internal/cache"
 )
 
@@ -170,24 +171,28 @@ func (g *Gateway) help(w http.ResponseWriter, r *http.Request, x *exchange) erro
 // placeOf finds where an absolute URL belongs: in the hub that has it under one of its upstreams, one copy however it was asked for, else in the
 // built-in hub.
 func (g *Gateway) placeOf(table *table, l locator, f form) (place, error) {
-	if l.path == "" {
-		return place{hub: g.files, base: l.base, asked: f}, nil
+	bare := l.path == ""
+	if bare {
+		l.path = "/"
 	}
 	own, err := cache.FilesKey(l.scheme, l.authority, l.path, l.query, l.hasQuery)
 	if err != nil {
 		return place{}, err
 	}
-	to := place{hub: g.files, key: own, base: l.base, site: own.Site(), asked: f, ftp: l.scheme == "ftp"}
+	to := place{hub: g.files, key: own, base: l.base, site: own.Site(), asked: f, bare: bare, ftp: l.scheme == "ftp"}
 	u := &url.URL{Scheme: l.scheme, Host: l.authority, Opaque: l.path, RawQuery: l.query, ForceQuery: l.hasQuery}
 	if key, ok := g.under(table, u); ok {
 		path := strings.TrimPrefix(own.Path(), own.Site())
 		to.hub, to.key, to.site = table.byName[key.Hub()], key, ""
 		to.base += strings.TrimSuffix(path, key.Path())
 	}
+	if bare {
+		to.base = l.base
+	}
 	return to, nil
 }
 
-// withUser is the request with the credentials of its URL as its own, unless it has some.
+// withUser is the request with the credentials of its URL as its own, unless it has some. A token of ours in there is for no origin.
 func (l locator) withUser(r *http.Request) *http.Request {
 	if l.user == nil || len(r.Header["Authorization"]) > 0 {
 		return r
@@ -196,6 +201,9 @@ func (l locator) withUser(r *http.Request) *http.Request {
 	out.Header = r.Header.Clone()
 	password, _ := l.user.Password()
 	out.SetBasicAuth(l.user.Username(), password)
+	if auth.HasToken(out.Header.Get("Authorization")) {
+		return r
+	}
 	return &out
 }
 

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"zcache/internal/auth"
-	"zcache/internal/cache"
 )
 
 // A Forward is what the forward proxy and the URL forms need. It is immutable.
@@ -52,19 +51,6 @@ func (g *Gateway) mayForward(r *http.Request, x *exchange) (*Forward, error) {
 	return f, nil
 }
 
-// MayAsk says whether a client may be told of a Key: of the built-in hub's, who may ask for what it holds.
-func (g *Gateway) MayAsk(r *http.Request, key cache.Key) error {
-	if key.Hub() != cache.FilesHub {
-		return nil
-	}
-	client := g.cfg.Guard.Identify(r)
-	if g.cfg.Guard.Allow(client, auth.Observe) == nil {
-		return nil
-	}
-	_, err := g.mayForward(r, &exchange{client: client})
-	return err
-}
-
 // unsure says that a peer, whose address a is, tells that it speaks for another client, and is not one to be believed: a reverse proxy on this
 // machine would otherwise make a loopback client of everybody.
 func unsure(r *http.Request, a netip.Addr) bool {
@@ -82,14 +68,22 @@ func unsure(r *http.Request, a netip.Addr) bool {
 
 // relay answers a request for an absolute URL.
 func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, x *exchange, table *table, l locator) error {
-	if _, err := g.mayForward(r, x); err != nil && (!errors.Is(err, errNotProxy) || !g.isLearned(r, x, table, l)) {
-		return err
-	}
+	x.named = named(l.authority)
+	_, refusal := g.mayForward(r, x)
 	to, err := g.placeOf(table, l, x.form)
-	if err != nil {
+	if err == nil && safe(r.Method) && to.hub == g.files && !to.bare {
+		closed := g.cfg.Guard.AllowAt(x.client, auth.Read, to.at())
+		if x.learned = (refusal != nil || closed != nil) && g.isLearned(r, x, table, l); errors.Is(closed, auth.ErrUnauthenticated) {
+			refusal = closed // who it is may open more than where it comes from
+		}
+	}
+	switch {
+	case refusal != nil && !x.learned:
+		return refusal
+	case err != nil:
 		return err
 	}
-	return g.answer(w, l.withUser(r), x, to, l.target)
+	return g.answer(w, l.withUser(x.client.Consume(r)), x, to, l.target)
 }
 
 // hops counts Max-Forwards down (RFC 9110 section 7.6.2), which only OPTIONS has a use for here. It returns the request to go on with, or nil when

@@ -1,10 +1,9 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
-	"crypto/rand"
 	"crypto/tls"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +18,7 @@ import (
 	"zcache/internal/auth"
 	"zcache/internal/cache"
 	"zcache/internal/fill"
+	"zcache/internal/limit"
 	"zcache/internal/listing"
 )
 
@@ -39,11 +39,14 @@ type Config struct {
 	Public     *url.URL // --public-url; nil when not given
 	Filler     *fill.Filler
 	Guard      *auth.Guard
-	Forward    *Forward     // the forward proxy and the URL forms; nil switches them off
-	Intercept  *Interceptor // of tunnels; nil leaves them all alone
-	Operations http.Handler // everything under /-/
-	Front      http.Handler // "/" when no hub is mounted there
-	Listings   Listings     // nil when nothing is stored
+	Audit      *auth.Audit    // of what was refused, and of writes; nil keeps none
+	Limiter    *limit.Limiter // nil admits everything
+	Filter     *limit.Filter  // of what may be fetched; nil lets everything through
+	Forward    *Forward       // the forward proxy and the URL forms; nil switches them off
+	Intercept  *Interceptor   // of tunnels; nil leaves them all alone
+	Operations http.Handler   // everything under /-/
+	Front      http.Handler   // "/" when no hub is mounted there
+	Listings   Listings       // nil when nothing is stored
 	// Touch is called with the Key of what a GET or HEAD gets an answer to that is no error, as soon as that is known and before any body; nil = nobody
 	// wants to know. It must not wait.
 	Touch func(cache.Key)
@@ -67,10 +70,12 @@ type Gateway struct {
 	cfg      Config
 	table    atomic.Pointer[table]
 	forward  atomic.Pointer[Forward]
+	filter   atomic.Pointer[limit.Filter]
 	files    *Hub // the built-in hub, of URLs that are under no hub's upstream
 	tunnels  tunnels
 	looked   looked
 	learned  learned
+	renewal  time.Duration // between looks at whether those who have tunnels may still have them
 	owned    owned
 	sweeping sync.Mutex // held by who lets go of a large listing
 	log      *slog.Logger
@@ -85,12 +90,13 @@ func NewGateway(cfg Config) *Gateway {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	g := &Gateway{cfg: cfg, log: cfg.Logger, metrics: newMetrics(cfg.Registerer)}
+	g := &Gateway{cfg: cfg, log: cfg.Logger, metrics: newMetrics(cfg.Registerer), renewal: 30 * time.Second}
 	g.withoutMirror()
 	g.owned.open()
 	g.files = &Hub{Name: cache.FilesHub, Module: "legacy", Rollout: "legacy-only", Auth: "anonymous", Listings: true}
 	g.SetHubs(cfg.Hubs)
 	g.SetForward(cfg.Forward)
+	g.SetFilter(cfg.Filter)
 	return g
 }
 
@@ -105,37 +111,17 @@ func (g *Gateway) SetHubs(hubs []Hub) {
 	g.table.Store(newTable(append([]Hub(nil), hubs...), g.cfg.Public))
 }
 
-// exchange is what is known of a request for its log line and metrics.
-type exchange struct {
-	id      string
-	start   time.Time
-	head    time.Duration // from start to when the answer was known
-	class   string
-	host    string // as asked for, without port
-	client  auth.Client
-	hub     *Hub
-	outcome fill.Outcome
-	subtree []string // the digests that the client knows of what it asks for
-	url     string
-	form    form
-	path    string // for the log, where the request's own may not be shown
-	status  int
-	asked   string // the path as it came
-	connect bool
-	open    bool // only the end of the connection ends the body
-	sent    int64
-	// received is what came from the client through a tunnel.
-	received int64
-	err      error
-}
-
 // ServeHTTP answers one request.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{id: newID(), start: g.cfg.Now(), client: g.cfg.Guard.Identify(r)}
-	x.asked, x.connect = r.URL.Path, r.Method == http.MethodConnect
+	x := &exchange{id: newID(), start: g.cfg.Now(), asked: r.URL.Path, connect: r.Method == http.MethodConnect}
+	table := g.table.Load()
+	g.identify(r, x, table)
 	x.takeSubtree(r)
 	w.Header()["X-Request-Id"] = []string{x.id}
-	err := g.serve(w, r, x)
+	defer g.release(x)
+	err := g.serve(w, r, x, table)
+	g.sifted(x)
+	g.noteAccess(r, x, err)
 	if err != nil {
 		x.err = err
 		if x.status == 0 && r.Context().Err() != nil && errors.Is(err, context.Canceled) {
@@ -171,7 +157,7 @@ func reset(w http.ResponseWriter) bool {
 }
 
 // serve is the story of one request.
-func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, x *exchange) error {
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, x *exchange, table *table) error {
 	if r.Method == http.MethodTrace {
 		return errMethod
 	}
@@ -179,18 +165,15 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, x *exchange) err
 		return err
 	}
 	if r.Method == http.MethodConnect {
-		return g.tunnel(w, r, x)
+		return g.tunnel(w, r, x, table)
 	}
 	if r = hops(r); r == nil {
 		return g.options(w, x)
 	}
-	table := g.table.Load()
-	x.host = bareHost(r.Host)
 	if r.URL.IsAbs() && r.URL.Host == "" {
 		return errBadTarget // net/http makes up for it with the Host field
 	}
-	if r.URL.IsAbs() && (r.URL.Scheme == "ftp" || table.byHost[x.host] == nil && !table.ourselves(x.host, r)) {
-		x.form = proxyForm
+	if x.form == proxyForm {
 		l, err := absolute(r.RequestURI)
 		if err != nil {
 			return err
@@ -212,10 +195,18 @@ func (g *Gateway) atPath(w http.ResponseWriter, r *http.Request, x *exchange, ta
 	}
 	if strings.HasPrefix(path, "/-/") || path == "/-" {
 		x.outcome.Detail = "operations"
+		if !alwaysAnswered[path] {
+			if err := g.admit(r, x, ""); err != nil {
+				return err
+			}
+		}
 		g.cfg.Operations.ServeHTTP(&counting{ResponseWriter: w, x: x}, r)
 		return nil
 	}
 	if isHelp(path) {
+		if err := g.cfg.Guard.Allow(x.client, auth.Read); err != nil {
+			return err
+		}
 		return g.help(w, r, x)
 	}
 	if l, is, err := inPath(path, t); is {
@@ -228,39 +219,71 @@ func (g *Gateway) atPath(w http.ResponseWriter, r *http.Request, x *exchange, ta
 		return g.relay(w, r, x, table, l)
 	}
 	to, err := route(table, x.host, path, t)
+	if errors.Is(err, errNoHub) || errors.Is(err, errUnmapped) {
+		p := auth.Place{Path: path}
+		if errors.Is(err, errUnmapped) {
+			p.Host = x.host
+		}
+		return cmp.Or(g.mayAt(x, p), err)
+	}
 	if err != nil {
 		return err
 	}
 	if to.hub == nil {
+		if err := g.admit(r, x, ""); err != nil {
+			return err
+		}
 		g.cfg.Front.ServeHTTP(&counting{ResponseWriter: w, x: x}, r)
 		return nil
 	}
-	return g.answer(w, r, x, to, t)
+	return g.answer(w, x.client.Consume(r), x, to, t)
 }
 
 // crossOrigin tells the unsafe requests that another site's page had a browser send.
 var crossOrigin = http.NewCrossOriginProtection()
 
-// answer gives a client what lies at a place.
+// answer gives a client what lies at a place. The request is without what was meant for this instance: that is nobody else's business, and keeps
+// nothing from being shared.
 func (g *Gateway) answer(w http.ResponseWriter, r *http.Request, x *exchange, to place, t target) error {
 	x.hub = to.hub
-	if err := g.cfg.Guard.Allow(x.client, auth.Read); err != nil {
+	if err := g.may(r, x, to); err != nil {
+		if x.way && r.Method != http.MethodOptions {
+			return g.slash(w, x, to.shown(to.key)+"/", t)
+		}
+		return err
+	}
+	to.narrow = g.narrow(x, to)
+	if err := g.admit(r, x, to.hub.Name); err != nil {
 		return err
 	}
 	if to.asked != proxyForm && crossOrigin.Check(r) != nil {
 		return errCrossOrigin // another site's page would write with what a hub knows, or from within this network
 	}
-	if to.key == (cache.Key{}) {
+	if to.key == (cache.Key{}) || to.bare {
 		return g.slash(w, x, to.base+"/", t)
 	}
+	if err := g.sift(r, x, to); err != nil {
+		return err
+	}
+	if to.hub.Writable && to.asked == gatewayForm && !safe(r.Method) {
+		return g.change(w, r, x, to)
+	}
+	r = g.passCredentials(r, x, &to)
 	if done, err := g.directory(w, r, x, to); done {
 		return err
 	}
-	a, err := g.cfg.Filler.Get(r.Context(), g.request(w, r, to))
+	if x.unseen != nil {
+		return x.unseen
+	}
+	a, err := g.cfg.Filler.Get(r.Context(), g.equip(x, g.request(w, r, to)))
 	if err != nil {
 		return err
 	}
 	defer a.Close()
+	g.sifted(x) // an override is on record before the body leaves, which may take hours
+	if a.Status == http.StatusNotFound && g.leadsToOriginals(r, to) {
+		return g.slash(w, x, to.shown(to.key)+"/", t)
+	}
 	g.ascend(to.hub, to.key)
 	return g.reply(w, r, x, to, a)
 }
@@ -310,7 +333,7 @@ func (g *Gateway) slash(w http.ResponseWriter, x *exchange, to string, t target)
 
 // request is what the filler is asked for a client.
 func (g *Gateway) request(w http.ResponseWriter, r *http.Request, to place) *fill.Request {
-	out := &fill.Request{Key: to.key, Method: r.Method, Header: r.Header, Length: r.ContentLength, PassRedirects: to.asked == proxyForm}
+	out := &fill.Request{Key: to.key, Method: r.Method, Header: r.Header, Length: r.ContentLength, PassRedirects: to.asked == proxyForm || to.narrow, Credential: to.credential}
 	if to.asked == urlForm && (len(r.Header["Cookie"]) > 0 || len(r.Header["Referer"]) > 0) {
 		// To a browser all hosts are one here: a cookie is of some other's, and the path that led here is nobody's business.
 		out.Header = r.Header.Clone()
@@ -364,10 +387,4 @@ func (g *Gateway) loops(r *http.Request) error {
 		return fmt.Errorf("%w: it has passed %d instances", errLoop, members)
 	}
 	return nil
-}
-
-func newID() string {
-	var b [8]byte
-	rand.Read(b[:])
-	return hex.EncodeToString(b[:])
 }

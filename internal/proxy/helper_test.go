@@ -24,6 +24,7 @@ import (
 	"zcache/internal/cache"
 	"zcache/internal/fill"
 	"zcache/internal/freshness"
+	"zcache/internal/limit"
 	"zcache/internal/origin"
 	"zcache/internal/origin/origintest"
 )
@@ -46,6 +47,7 @@ type rig struct {
 	reg    *prometheus.Registry
 	addr   string
 	logs   *lines
+	limits *limit.Limiter // nil limits nothing; set by limited
 	mu     sync.Mutex
 	policy fill.Policy
 }
@@ -109,7 +111,8 @@ func newRigAt(t *testing.T, upstream string, hubs ...Hub) *rig {
 	}
 	tr, err := origin.New(origin.Config{
 		Hubs: upstreams, ID: "self", Files: true, AllowHosts: []string{g.out.Addr, "127.0.0.1:443"},
-		Own: func(a netip.AddrPort) bool { return a.String() == g.addr },
+		Own:    func(a netip.AddrPort) bool { return a.String() == g.addr },
+		Limits: func(hub string) *limit.Gate { return g.limits.Gate(hub) },
 	})
 	if err != nil {
 		t.Fatal(err)

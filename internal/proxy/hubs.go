@@ -24,6 +24,10 @@ type Hub struct {
 	// Listings says that its directories are shown in forms of ours.
 	Listings bool
 	Local    bool // its tree lies on this machine
+	// Identity is how its upstreams learn who asks: IdentityOwn, which is also "", IdentityPass or IdentityNone.
+	Identity string
+	Writable bool     // it takes local originals
+	Sites    []string // where its upstreams are, as "/https/host.example" or with a port that is not the scheme's own
 }
 
 // table finds hubs. It is immutable.
@@ -80,12 +84,15 @@ func (t *table) open(host string) bool {
 
 // place is where a request goes.
 type place struct {
-	hub   *Hub
-	key   cache.Key
-	base  string // what precedes the hub's paths in the client's URL space: "/kernel" or ""
-	site  string // what begins the Key's path and stands in base already, or in no path at all: the scheme and authority, in the built-in hub
-	asked form
-	ftp   bool // the client asked for a URL of FTP, which has no pages of its own
+	hub        *Hub
+	key        cache.Key
+	base       string // what precedes the hub's paths in the client's URL space: "/kernel" or ""
+	site       string // what begins the Key's path and stands in base already, or in no path at all: the scheme and authority, in the built-in hub
+	asked      form
+	bare       bool   // only the slash at the end is missing
+	credential string // that goes upstream in the name of who asks, whose partition key is of
+	ftp        bool   // the client asked for a URL of FTP, which has no pages of its own
+	narrow     bool   // rules close other places to the client: it has to ask itself for what a redirect leads to
 }
 
 // shown is the path of a Key of the same hub and site in the client's URL space.

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"zcache/internal/auth"
 	"zcache/internal/fill"
 )
 
@@ -100,6 +101,8 @@ type tunnelled struct {
 	early      []byte // what the client sent before it was told to, until that is read
 	host, port string // as in the CONNECT request, the host in lower case and without brackets
 	asked      http.Header
+	client     auth.Client // who asked for the tunnel, and asks for all in it
+	credential string      // by which that is known
 }
 
 func (t *tunnelled) Read(p []byte) (int, error) {
@@ -143,7 +146,7 @@ func (g *Gateway) intercept(w http.ResponseWriter, r *http.Request, x *exchange)
 		g.log.Warn("interception", "host", host, "error", err)
 		return false
 	}
-	t := &tunnelled{host: host, port: port, asked: r.Header}
+	t := &tunnelled{host: host, port: port, asked: r.Header, client: x.client, credential: x.credential}
 	if t.Conn, t.early, err = g.takeOver(w, x); err != nil {
 		x.err = err
 		return x.status != 0
@@ -172,7 +175,7 @@ func (g *Gateway) serveInside(w http.ResponseWriter, r *http.Request) {
 	}
 	t.identify(r)
 	if !t.leadsTo(r) {
-		x := &exchange{id: newID(), start: g.cfg.Now(), client: g.cfg.Guard.Identify(r), host: bareHost(r.Host), form: proxyForm}
+		x := &exchange{id: newID(), start: g.cfg.Now(), client: g.cfg.Guard.Inside(r, t.client), host: bareHost(r.Host), form: proxyForm}
 		w.Header()["X-Request-Id"] = []string{x.id}
 		g.fail(w, x, errMisdirected)
 		g.done(r, x)

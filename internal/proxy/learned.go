@@ -18,7 +18,8 @@ import (
 // again when somebody asks for a file that one of them would name. The zero value knows of none.
 type learned struct {
 	mu     sync.Mutex
-	byHub  map[string][]string // the one that came last is the last
+	byHub  map[string][]string    // the one that came last is the last
+	dirs   map[[2]string][]string // by hub and site: the directories that the pages lie in which named it, with a slash at the end
 	read   map[cache.Key][32]byte
 	moment sync.Mutex // held by who reads pages: one at a time is enough
 }
@@ -26,12 +27,21 @@ type learned struct {
 // Bounds of what is remembered. An index names two or three sites; one that names more than these drives out its own alone.
 const (
 	mostSites = 256
+	mostDirs  = 16
 	mostRead  = 4096
 )
 
-func (l *learned) note(hub, site string) {
+// note takes it that a page in a directory of a hub has named a site.
+func (l *learned) note(hub, site, dir string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	at := [2]string{hub, site}
+	if dirs := l.dirs[at]; !slices.Contains(dirs, dir) {
+		if l.dirs == nil {
+			l.dirs = map[[2]string][]string{}
+		}
+		l.dirs[at] = append(dirs[max(0, len(dirs)+1-mostDirs):], dir)
+	}
 	if slices.Contains(l.byHub[hub], site) {
 		return
 	}
@@ -40,16 +50,18 @@ func (l *learned) note(hub, site string) {
 	}
 	sites := append(l.byHub[hub], site)
 	if len(sites) > mostSites {
+		delete(l.dirs, [2]string{hub, sites[0]})
 		sites = slices.Delete(sites, 0, 1)
 		clear(l.read) // what is forgotten may be read again
 	}
 	l.byHub[hub] = sites
 }
 
-func (l *learned) knows(hub, site string) bool {
+// from are the directories whose pages have named a site; none when no page of the hub has.
+func (l *learned) from(hub, site string) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Contains(l.byHub[hub], site)
+	return slices.Clone(l.dirs[[2]string{hub, site}])
 }
 
 // due says that a page has not been read as it now is, and takes it that it will be.
@@ -72,6 +84,7 @@ func (g *Gateway) isLearned(r *http.Request, x *exchange, table *table, l locato
 	if x.form != urlForm || !strings.HasPrefix(l.base, "/"+cache.FilesHub+"/") || l.user != nil || r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return false
 	}
+	view := g.cfg.Guard.View(x.client)
 	if g.cfg.Guard.Allow(x.client, auth.Read) != nil {
 		return false
 	}
@@ -81,9 +94,41 @@ func (g *Gateway) isLearned(r *http.Request, x *exchange, table *table, l locato
 	}
 	site := key.Site()
 	known := func() bool {
-		return slices.ContainsFunc(table.names, func(hub string) bool { return g.learned.knows(hub, site) })
+		return slices.ContainsFunc(table.names, func(hub string) bool {
+			return mayRead(view, table.byName[hub], g.learned.from(hub, site), key.Name())
+		})
 	}
 	return known() || g.relearn(table, key.Name(), known)
+}
+
+// mayRead says that one of the directories, whose pages have named the site that a file is at, has a page for the file's project that may be read. Who
+// sees all of the hub may have any file.
+func mayRead(view auth.View, hub *Hub, dirs []string, file string) bool {
+	if len(dirs) == 0 || view.Of(hub.at("/")) == auth.All {
+		return len(dirs) > 0
+	}
+	projects := projectsOf(file)
+	return len(projects) > 0 && !slices.ContainsFunc(projects, func(name string) bool {
+		return !slices.ContainsFunc(dirs, func(dir string) bool { return view.Visible(hub.at(dir+name+"/"), false) })
+	})
+}
+
+// projectsOf are the names, as pages are called by them, of the projects that a distribution file may be of. In the name of a wheel the first dash ends the
+// project's (PEP 427); in that of an sdist of old a dash may also be part of it, but a version begins with a digit.
+func projectsOf(file string) (names []string) {
+	wheel := strings.Contains(file, ".whl")
+	for i := 1; i < len(file); i++ {
+		if file[i] != '-' || !wheel && (i+1 == len(file) || file[i+1] < '0' || file[i+1] > '9') {
+			continue
+		}
+		if paths := ecosystem.SimplePaths(file[:i] + "-0"); len(paths) > 0 { // that of the whole name comes first
+			names = append(names, strings.Trim(strings.TrimPrefix(paths[0], "/simple/"), "/"))
+		}
+		if wheel {
+			break
+		}
+	}
+	return names
 }
 
 // relearn reads the stored pages that may have named a file, until one did.

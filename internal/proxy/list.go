@@ -37,15 +37,20 @@ func (g *Gateway) list(w http.ResponseWriter, r *http.Request, x *exchange, d *d
 		return g.reply(w, r, x, d.place, a)
 	}
 	x.class = "directory"
+	g.addOriginals(d)
+	g.restrictTo(d, r, x)
 	h := w.Header()
 	if g.unchangedBelow(h, r, x, d) {
 		return g.unmodified(w, r, x, d)
 	}
 	x.head = g.cfg.Now().Sub(x.start)
 	held := g.held(d)
+	if d.part {
+		onlyListed(held, d.list)
+	}
 	order := g.arrange(d, held)
 	tag := d.tag(a, held, g.cfg.Now())
-	h["Vary"] = []string{strings.Join(append([]string{"Accept", "Accept-Encoding"}, d.vary...), ", ")}
+	h["Vary"] = []string{strings.Join(slices.Concat([]string{"Accept", "Accept-Encoding"}, d.vary, d.askers), ", ")}
 	if len(d.control) > 0 {
 		h["Cache-Control"] = []string{strings.Join(d.control, ", ")}
 	}
@@ -124,7 +129,7 @@ func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, x *exchange, d 
 func (d *directory) page(rows iter.Seq[listing.Row], now time.Time) *listing.Page {
 	p := &listing.Page{
 		Path: d.shown(d.key), Mount: d.base + "/", Hub: d.hub.Name, Query: d.query, Total: len(d.list.Entries), Rows: rows,
-		Made: d.made, Stale: d.stale, Offline: d.offline || d.made, Local: d.local, HasRaw: d.meta != nil, Now: now,
+		Made: d.made, Stale: d.stale, Offline: d.offline || d.made, Local: d.local || d.ours, HasRaw: d.meta != nil && !d.part, Now: now,
 		NoQuery: d.asked != gatewayForm, Foreign: d.asked == proxyForm,
 	}
 	if site := d.key.Site(); site != "" {
@@ -157,6 +162,11 @@ func (g *Gateway) held(d *directory) map[string]bool {
 func (d *directory) tag(a *fill.Answer, held map[string]bool, now time.Time) string {
 	h := sha256.New()
 	switch {
+	case d.part && d.local && d.list.Complete != nil:
+		return ""
+	case d.part:
+		sum := listing.Digest(d.list)
+		fmt.Fprintf(h, "%s\x00%s\x00", d.view, sum)
 	case d.local:
 		own := a.Header.Get("Etag")
 		if own == "" {
@@ -170,6 +180,9 @@ func (d *directory) tag(a *fill.Answer, held map[string]bool, now time.Time) str
 		h.Write(sum[:])
 	}
 	fmt.Fprintf(h, "\x00%s\x00%s\x00%v%v", d.form, d.query.Encode(), d.offline, d.stale)
+	if !d.part { // of what is not shown not even that it changed is
+		h.Write(d.own)
+	}
 	if len(held) > 0 {
 		fmt.Fprintf(h, "\x00%d", now.Unix()/60)
 	}
@@ -238,6 +251,9 @@ func (g *Gateway) row(d *directory, held map[string]bool, e *listing.Entry) list
 // join puts into a row what is held of its name. The size and time of a held file are exact, whatever the listing shows, but only where it is known that the
 // listing tells of that very file: a mirror behind this one would take a changed file for the one it has.
 func (g *Gateway) join(d *directory, row *listing.Row, held map[string]bool) {
+	if d.own != nil && g.joinOriginal(d, row) {
+		return
+	}
 	row.Cached = listing.Absent
 	below, here := held[row.Name]
 	if !here {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"zcache/internal/auth"
 	"zcache/internal/cache"
 	"zcache/internal/fill"
 	"zcache/internal/listing"
@@ -23,11 +24,14 @@ const (
 	longestCount = 10 * time.Second
 	// mostOwned bounds the digests that are remembered, about 150 bytes each.
 	mostOwned = 1 << 16
+	// partKept is how long a digest of what is seen of a mirror is remembered, if what the mirror holds does not change.
+	partKept = time.Hour
 )
 
 var errUncounted = errors.New("cannot tell what is below")
 
-// owned remembers the digests of directories whose tree this instance owns, for as long as listings are.
+// owned remembers the digests of directories that are computed here: those whose tree this instance owns, for as long as listings are, and those of which
+// somebody sees a part, for as long as the mirror vouches for the whole.
 type owned struct {
 	ctx    context.Context // of all that is computed
 	cancel context.CancelFunc
@@ -35,8 +39,37 @@ type owned struct {
 
 	mu      sync.Mutex
 	closed  bool
-	known   map[cache.Key]ownedDigest
-	flights map[cache.Key]*ownedFlight
+	known   map[ownedKey]ownedDigest
+	flights map[ownedKey]*ownedFlight
+}
+
+// An ownedKey names a digest: one for all who see the same of a directory, by the id of their view.
+type ownedKey struct {
+	dir  cache.Key
+	view string
+}
+
+// A question is for the digest of what somebody sees of a directory.
+type question struct {
+	ownedKey
+	hub   *Hub
+	sees  auth.View // when view is not seesAll
+	local bool      // the tree is owned; else the digest is of what the mirror holds, as of asOf
+	asOf  time.Time
+}
+
+// extent is how much of a directory is seen, and the id of that.
+func (q *question) extent(dir cache.Key) (auth.Extent, string) {
+	if q.view == seesAll {
+		return auth.All, seesAll
+	}
+	at := q.hub.at(dir.Path())
+	return q.sees.Of(at), q.sees.IDOf(at)
+}
+
+// shows says that an entry of a directory is seen.
+func (q *question) shows(dir cache.Key, e *listing.Entry) bool {
+	return q.view == seesAll || sees(q.sees, place{hub: q.hub, key: dir}, e)
 }
 
 // An ownedDigest tells of all at and below a directory as of when the look at it was begun.
@@ -55,7 +88,7 @@ type ownedFlight struct {
 
 func (o *owned) open() {
 	o.ctx, o.cancel = context.WithCancel(context.Background())
-	o.known, o.flights = map[cache.Key]ownedDigest{}, map[cache.Key]*ownedFlight{}
+	o.known, o.flights = map[ownedKey]ownedDigest{}, map[ownedKey]*ownedFlight{}
 }
 
 func (o *owned) close() {
@@ -66,20 +99,20 @@ func (o *owned) close() {
 	o.wg.Wait()
 }
 
-// ownDigest is the digest of a directory of this machine, computed once for all who ask for it within the time that a listing is good for.
-func (g *Gateway) ownDigest(ctx context.Context, dir cache.Key) (digest string, asOf time.Time, ok bool) {
+// ownDigest is the digest of a directory, computed once for all who ask for it while it holds.
+func (g *Gateway) ownDigest(ctx context.Context, q question) (digest string, asOf time.Time, ok bool) {
 	o := &g.owned
 	o.mu.Lock()
-	have, is := o.known[dir]
-	if is && g.cfg.Now().Before(have.until) {
+	have, is := o.known[q.ownedKey]
+	if is && g.cfg.Now().Before(have.until) && (q.local || have.asOf.Equal(q.asOf)) {
 		o.mu.Unlock()
 		return hex.EncodeToString(have.sum[:]), have.asOf, have.ok
 	}
-	fl := o.flights[dir]
+	fl := o.flights[q.ownedKey]
 	if fl == nil && !o.closed {
 		fl = &ownedFlight{done: make(chan struct{})}
-		o.flights[dir] = fl
-		o.wg.Go(func() { g.count(dir, fl) })
+		o.flights[q.ownedKey] = fl
+		o.wg.Go(func() { g.count(q, fl) })
 	}
 	o.mu.Unlock()
 	if fl == nil {
@@ -94,21 +127,23 @@ func (g *Gateway) ownDigest(ctx context.Context, dir cache.Key) (digest string, 
 }
 
 // count computes a directory's digest and keeps it, with those of all below.
-func (g *Gateway) count(dir cache.Key, fl *ownedFlight) {
+func (g *Gateway) count(q question, fl *ownedFlight) {
 	o := &g.owned
 	ctx, cancel := context.WithTimeout(o.ctx, longestCount)
 	defer cancel()
 	now := g.cfg.Now()
-	c := &census{g: g, ctx: ctx, now: now, left: mostCounted, found: map[cache.Key][sha256.Size]byte{}}
-	path, err := url.PathUnescape(dir.Path())
+	c := &census{question: q, g: g, ctx: ctx, now: now, left: mostCounted, found: map[ownedKey][sha256.Size]byte{}}
+	path, err := url.PathUnescape(q.dir.Path())
 	if err == nil {
-		fl.result.sum, _, err = c.directory(dir, listing.TrailFrom(path))
+		fl.result.sum, _, err = c.directory(q.dir, listing.TrailFrom(path))
 	}
 	if err != nil {
-		g.log.Debug("no digest of a tree", "key", dir.String(), "error", err)
+		g.log.Debug("no digest of a tree", "key", q.dir.String(), "error", err)
 	}
-	fl.result.asOf, fl.result.ok = now, err == nil
-	fl.result.until = now.Add(g.cfg.Filler.Effective(dir).ListingTTL)
+	fl.result.asOf, fl.result.until, fl.result.ok = now, now.Add(g.cfg.Filler.Effective(q.dir).ListingTTL), err == nil
+	if !q.local {
+		fl.result.asOf, fl.result.until = q.asOf, now.Add(partKept)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for key, d := range o.known {
@@ -120,20 +155,21 @@ func (g *Gateway) count(dir cache.Key, fl *ownedFlight) {
 		if len(o.known) >= mostOwned {
 			break
 		}
-		o.known[key] = ownedDigest{sum, now, fl.result.until, true}
+		o.known[key] = ownedDigest{sum, fl.result.asOf, fl.result.until, true}
 	}
-	o.known[dir] = fl.result
-	delete(o.flights, dir)
+	o.known[q.ownedKey] = fl.result
+	delete(o.flights, q.ownedKey)
 	close(fl.done)
 }
 
-// A census goes through a tree of this machine.
+// A census goes through a tree of this machine, or what is held of another.
 type census struct {
+	question
 	g     *Gateway
 	ctx   context.Context
 	now   time.Time // when it was begun
 	left  int       // how many entries it may still look at
-	found map[cache.Key][sha256.Size]byte
+	found map[ownedKey][sha256.Size]byte
 }
 
 // errVanished says of a directory that it is no more.
@@ -142,6 +178,10 @@ var errVanished = errors.New("directory is gone")
 // directory is the digest of a directory and all below it. It is round when a link in there leads back above it: then it differs with where the census was
 // begun, and is no answer to who asks for this directory.
 func (c *census) directory(dir cache.Key, trail listing.Trail) (sum [sha256.Size]byte, round bool, err error) {
+	extent, view := c.extent(dir)
+	if extent == auth.All && !c.local {
+		return c.vouched(dir)
+	}
 	entries, err := c.list(dir)
 	if err != nil {
 		return sum, false, err
@@ -150,6 +190,11 @@ func (c *census) directory(dir cache.Key, trail listing.Trail) (sum [sha256.Size
 	for i := range entries {
 		e := &entries[i]
 		switch {
+		case !c.shows(dir, e):
+		case e.Kind != listing.Dir && !c.local:
+			if err := c.heldFile(&h, dir, e); err != nil {
+				return sum, false, err
+			}
 		case e.Kind == listing.File && e.Size >= 0 && nameable(dir, e.Name):
 			modTime := e.ModTime
 			if modTime.After(c.now) {
@@ -175,7 +220,7 @@ func (c *census) directory(dir cache.Key, trail listing.Trail) (sum [sha256.Size
 	}
 	sum = h.Sum()
 	if !round && len(c.found) < mostOwned {
-		c.found[dir] = sum
+		c.found[ownedKey{dir, view}] = sum
 	}
 	return sum, round, nil
 }
@@ -185,6 +230,9 @@ func (c *census) directory(dir cache.Key, trail listing.Trail) (sum [sha256.Size
 func (c *census) list(dir cache.Key) ([]listing.Entry, error) {
 	if err := c.ctx.Err(); err != nil {
 		return nil, fmt.Errorf("%w %s: %w", errUncounted, dir, err)
+	}
+	if !c.local {
+		return c.heldList(dir)
 	}
 	a, err := c.g.cfg.Filler.Get(c.ctx, &fill.Request{Key: dir, Method: http.MethodGet, Header: http.Header{}, Listing: true})
 	if err != nil {

@@ -229,7 +229,7 @@ func TestATreeTooLargeIsNotVouchedFor(t *testing.T) {
 	g, dir := newOwnedRig(t)
 	plant(t, dir, map[string]string{"a": "aa", "d/b": "bb", "d/e/c": "c"})
 	for left, want := range map[int]bool{5: true, 4: false} {
-		c := &census{g: g.g, ctx: t.Context(), now: time.Now(), left: left, found: map[cache.Key][32]byte{}}
+		c := &census{question: question{ownedKey: ownedKey{view: seesAll}, local: true}, g: g.g, ctx: t.Context(), now: time.Now(), left: left, found: map[ownedKey][32]byte{}}
 		root, err := cache.ParseKey("top", "/", "", false)
 		if err != nil {
 			t.Fatal(err)
@@ -262,7 +262,9 @@ func TestManyWhoAskForADigestWaitForOneCount(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range all {
-		wg.Go(func() { all[i], _, _ = g.g.ownDigest(t.Context(), root) })
+		wg.Go(func() {
+			all[i], _, _ = g.g.ownDigest(t.Context(), question{ownedKey: ownedKey{root, seesAll}, hub: g.g.files, local: true})
+		})
 	}
 	wg.Wait()
 	for _, got := range all {

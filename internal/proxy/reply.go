@@ -26,7 +26,7 @@ func (g *Gateway) stamp(h http.Header, x *exchange) {
 
 // reply writes an answer. An error after x.status is set means that the head is out.
 func (g *Gateway) reply(w http.ResponseWriter, r *http.Request, x *exchange, to place, answer *fill.Answer) error {
-	a, err := g.simple(r, to, answer)
+	a, err := g.simple(r, x, to, answer)
 	if err != nil {
 		return err
 	}
@@ -41,6 +41,7 @@ func (g *Gateway) reply(w http.ResponseWriter, r *http.Request, x *exchange, to 
 		h[name] = values
 	}
 	delete(h, subtreeField)
+	g.forAskersAlone(h, r, x, to)
 	h["X-Request-Id"] = []string{x.id}
 	h["Via"] = append([]string(nil), h["Via"]...) // what is stamped must not reach the store
 	h["Cache-Status"] = append([]string(nil), h["Cache-Status"]...)
@@ -63,7 +64,12 @@ func (g *Gateway) reply(w http.ResponseWriter, r *http.Request, x *exchange, to 
 	if a.Body == nil {
 		return nil
 	}
-	n, err := g.send(w, r, a)
+	var n int64
+	if x.lease.Shaped() {
+		n, err = g.sendShaped(w, r, x.lease, a)
+	} else {
+		n, err = g.send(w, r, a)
+	}
 	x.sent = n
 	if err != nil && r.Context().Err() == nil {
 		return err
@@ -189,9 +195,24 @@ func (g *Gateway) relocate(h http.Header, to place, a *fill.Answer) {
 			there = "/." + there // it would read as a host
 		}
 		h["Location"] = []string{there}
+	case to.narrow && pathOf(u) != "":
+		h["Location"] = []string{pathOf(u)}
 	default:
 		h["Location"] = []string{u.String()}
 	}
+}
+
+// pathOf is the path here by which a whole URL can be asked for; empty when it cannot.
+func pathOf(u *url.URL) string {
+	authority, err := cache.Authority(u.Scheme, u.Host)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" {
+		return ""
+	}
+	path := "/" + cache.FilesHub + "/" + u.Scheme + "/" + authority + cmp.Or(u.EscapedPath(), "/")
+	if u.RawQuery != "" {
+		path += "?" + u.RawQuery
+	}
+	return path
 }
 
 // done writes the log line and the metrics of a request.

@@ -23,7 +23,7 @@ var ofTheOrigins = []string{
 // simple turns the page of a Python simple index into one whose links to files lead through this instance. What is stored stays as the origin sent it. Any
 // other answer, and all that is not asked for in gateway form, is returned as it is. The caller closes the Answer that it gets, should it be another
 // one.
-func (g *Gateway) simple(r *http.Request, to place, a *fill.Answer) (*fill.Answer, error) {
+func (g *Gateway) simple(r *http.Request, x *exchange, to place, a *fill.Answer) (*fill.Answer, error) {
 	if to.asked != gatewayForm || r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return a, nil
 	}
@@ -39,25 +39,39 @@ func (g *Gateway) simple(r *http.Request, to place, a *fill.Answer) (*fill.Answe
 	project := ofProject(to, a)
 	if a.Status != http.StatusOK && entry == nil {
 		// Conditions and ranges of the client's speak of our page, and were taken to speak of the origin's.
-		if !mayHaveBeenSimple(a, project) {
+		if !mayHaveBeenSimple(a, project) || r.Body != nil && r.Body != http.NoBody {
 			return a, nil
 		}
-		whole, err := g.cfg.Filler.Get(r.Context(), unconditional(r, to))
-		if err != nil {
-			return a, err
-		}
-		p, ok := g.simplePage(to, whole)
-		if whole.Status != http.StatusOK || !ok || !isSimple(r, whole, p.Form, project) {
-			whole.Close()
-			return a, nil
-		}
-		turn(r, whole, p)
-		return whole, nil
+		return g.wholeSimple(r, x, to, a, project)
 	}
 	if p, ok := g.simplePage(to, a); ok && isSimple(r, a, p.Form, project) {
 		turn(r, a, p)
 	}
 	return a, nil
+}
+
+// wholeSimple is simple for a part of a page, or for none of it, that came past the store. Each request is one trip at a time: where few may be under way to
+// an upstream, one that held its part while it waits to ask for the whole would wait for itself. So what is no page is asked for again.
+func (g *Gateway) wholeSimple(r *http.Request, x *exchange, to place, a *fill.Answer, project bool) (*fill.Answer, error) {
+	part := a.Body != nil
+	if part {
+		a.Body.Close()
+		a.Body = nil
+	}
+	whole, err := g.cfg.Filler.Get(r.Context(), g.equip(x, unconditional(r, to)))
+	if err != nil {
+		return a, err
+	}
+	p, ok := g.simplePage(to, whole)
+	if whole.Status == http.StatusOK && ok && isSimple(r, whole, p.Form, project) {
+		turn(r, whole, p)
+		return whole, nil
+	}
+	whole.Close()
+	if !part {
+		return a, nil
+	}
+	return g.cfg.Filler.Get(r.Context(), g.equip(x, &fill.Request{Key: to.key, Method: r.Method, Header: r.Header, Credential: to.credential}))
 }
 
 // ofProject says that an answer lies where an index has the page of a project, at its origin or here.
@@ -87,7 +101,7 @@ func unconditional(r *http.Request, to place) *fill.Request {
 	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "Range"} {
 		delete(h, name)
 	}
-	return &fill.Request{Key: to.key, Method: r.Method, Header: h}
+	return &fill.Request{Key: to.key, Method: r.Method, Header: h, Credential: to.credential}
 }
 
 // simplePage is what an answer would be as a simple index; false when its type, or its size, is none's.
@@ -126,7 +140,7 @@ func (g *Gateway) leads(to place) func(u *url.URL, file bool) string {
 				return ""
 			}
 			if site := key.Site(); site != last { // nearly all links of a page lead to one
-				g.learned.note(to.hub.Name, site)
+				g.learned.note(to.hub.Name, site, to.key.Parent().Path())
 				last = site
 			}
 			path = "/" + cache.FilesHub + key.Path()

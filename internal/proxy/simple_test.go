@@ -241,7 +241,7 @@ func TestHostsAreLearnedAgainFromStoredPages(t *testing.T) {
 	g.out.File("/p/foo-1.0.whl", origintest.Text("PK wheel"), cc(fresh))
 	g.get("/pypi/simple/foo/", "Accept: text/html;q=0.1")
 	g.idle()
-	g.g.learned.byHub = nil // as after a restart
+	g.g.learned.byHub, g.g.learned.dirs = nil, nil // as after a restart
 	g.get("/files/http/"+g.out.Addr+"/p/foo-1.0.whl").want(t, "after a restart", 200, "PK wheel", "MISS")
 	if r := g.get("/files/http/f.example/p/foo-1.0.whl"); r.StatusCode != 403 {
 		t.Errorf("a host that the page does not name: %d, want 403", r.StatusCode)
@@ -256,8 +256,8 @@ func TestHostsAreLearnedAgainFromStoredPages(t *testing.T) {
 func TestWhatIsLearnedIsBounded(t *testing.T) {
 	var l learned
 	for i := range 3 * mostSites {
-		l.note("a", fmt.Sprintf("/http/h%d.example", i))
-		l.note("b", "/http/own.example")
+		l.note("a", fmt.Sprintf("/http/h%d.example", i), "/simple/")
+		l.note("b", "/http/own.example", fmt.Sprintf("/simple%d/", i))
 	}
 	for i := range 2 * mostRead {
 		key, err := cache.ParseKey("a", fmt.Sprintf("/simple/p%d/", i), "", false)
@@ -266,10 +266,10 @@ func TestWhatIsLearnedIsBounded(t *testing.T) {
 		}
 		l.due(key, [32]byte{})
 	}
-	if len(l.byHub["a"]) != mostSites || len(l.read) > mostRead {
-		t.Errorf("%d sites and %d pages, want at most %d and %d", len(l.byHub["a"]), len(l.read), mostSites, mostRead)
+	if len(l.byHub["a"]) != mostSites || len(l.dirs) != mostSites+1 || len(l.read) > mostRead {
+		t.Errorf("%d sites, %d with directories, and %d pages, want at most %d, one more, and %d", len(l.byHub["a"]), len(l.dirs), len(l.read), mostSites, mostRead)
 	}
-	if !l.knows("b", "/http/own.example") || l.knows("a", "/http/h0.example") || !l.knows("a", fmt.Sprintf("/http/h%d.example", 3*mostSites-1)) {
+	if len(l.from("b", "/http/own.example")) != mostDirs || l.from("a", "/http/h0.example") != nil || l.from("a", fmt.Sprintf("/http/h%d.example", 3*mostSites-1)) == nil {
 		t.Error("want the newest of each hub, and none of the oldest")
 	}
 }

@@ -32,7 +32,7 @@ func (g *Gateway) withoutMirror() {
 
 // touch tells that somebody uses what is stored for a Key.
 func (g *Gateway) touch(method string, status int, key cache.Key) {
-	if status < 400 && (method == http.MethodGet || method == http.MethodHead) {
+	if status < 400 && (method == http.MethodGet || method == http.MethodHead) && !own(key) {
 		g.cfg.Touch(key)
 	}
 }
@@ -46,21 +46,32 @@ func (x *exchange) takeSubtree(r *http.Request) {
 }
 
 // vouch is what can be said of all at and below a directory. A mirror says it of what its last walk found current and has not changed since. The owner of a
-// tree says it of what lies there, which takes a look at every file: for other zcaches alone.
+// tree says it of what lies there, which takes a look at every file: for other zcaches alone. So it is with the part of a mirror that somebody may see.
 func (g *Gateway) vouch(r *http.Request, x *exchange, d *directory) (digest string, asOf time.Time, ok bool) {
 	switch {
-	case d.query.Raw || !d.seenWhole():
+	case d.query.Raw || !d.shared():
 		return "", time.Time{}, false
-	case !d.local:
+	case d.ours && !d.part:
+		return g.ownSubtree(d)
+	case !d.local && !d.part:
 		return g.cfg.Subtree(d.key)
 	case len(x.subtree) == 0 && !byZcache(r.Header["Accept"]):
 		return "", time.Time{}, false
 	}
-	return g.ownDigest(r.Context(), d.key)
+	q := question{ownedKey: ownedKey{d.key, seesAll}, hub: d.hub, local: d.local}
+	if d.part {
+		q.view, q.sees = d.view, x.view
+	}
+	if !d.local {
+		if _, q.asOf, ok = g.cfg.Subtree(d.key); !ok {
+			return "", time.Time{}, false
+		}
+	}
+	return g.ownDigest(r.Context(), q)
 }
 
-// seenWhole says that who asks may see all at and below the directory. A listing that was made for its asker, kept or not, is not what others see.
-func (d *directory) seenWhole() bool { return d.local || d.meta != nil && len(d.vary) == 0 }
+// shared says that the directory is what its origin shows to all. A listing that it made for its asker, kept or not, is not what others see.
+func (d *directory) shared() bool { return d.local || d.ours || d.meta != nil && len(d.vary) == 0 }
 
 // byZcache says that an Accept is that of another zcache.
 func byZcache(lines []string) bool {

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"zcache/internal/auth"
 	"zcache/internal/cache"
 	"zcache/internal/fill"
 )
@@ -30,8 +31,7 @@ var (
 const tunnelIdle = 5 * time.Minute
 
 // tunnel answers CONNECT: bytes go both ways until both sides have ended theirs.
-func (g *Gateway) tunnel(w http.ResponseWriter, r *http.Request, x *exchange) error {
-	x.form = proxyForm
+func (g *Gateway) tunnel(w http.ResponseWriter, r *http.Request, x *exchange, table *table) error {
 	f, err := g.mayForward(r, x)
 	if err != nil {
 		return err
@@ -40,9 +40,22 @@ func (g *Gateway) tunnel(w http.ResponseWriter, r *http.Request, x *exchange) er
 	if err != nil {
 		return err
 	}
-	x.host = host
+	x.host, x.named = host, named(host)
+	places := g.tunnelPlaces(table, host, port)
+	if err := g.mayEnter(x.client, places); err != nil {
+		return err
+	}
+	if err := g.admit(r, x, cache.FilesHub); err != nil {
+		return err
+	}
+	if err := g.siftTunnel(r, x, x.named); err != nil {
+		return err
+	}
 	if g.intercept(w, r, x) {
 		return nil
+	}
+	if err := g.mayTunnel(x.client, places); err != nil {
+		return err
 	}
 	if !g.tunnels.room(x.client.Addr) {
 		return errTunnels
@@ -67,6 +80,7 @@ func (g *Gateway) tunnel(w http.ResponseWriter, r *http.Request, x *exchange) er
 		return err
 	}
 	t := &pair{client: client, server: server, idle: f.Idle}
+	defer t.shape(r.Context(), x.lease)()
 	if t.idle == 0 {
 		t.idle = tunnelIdle
 	}
@@ -76,12 +90,35 @@ func (g *Gateway) tunnel(w http.ResponseWriter, r *http.Request, x *exchange) er
 		return nil
 	}
 	defer leave()
+	defer g.whileAllowed(x.client, places, t)()
 	g.metrics.tunnels.Inc()
 	defer g.metrics.tunnels.Dec()
 	x.received, x.sent, x.err = t.run(early)
 	g.metrics.tunnelled.WithLabelValues("up").Add(float64(x.received))
 	g.metrics.tunnelled.WithLabelValues("down").Add(float64(x.sent))
 	return nil
+}
+
+// whileAllowed ends a tunnel when who opened it may not have it any more. The caller calls done when the tunnel has ended.
+func (g *Gateway) whileAllowed(c auth.Client, places []auth.Place, t *pair) (done func()) {
+	ended := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		every := time.NewTicker(g.renewal)
+		defer every.Stop()
+		for {
+			select {
+			case <-ended:
+				return
+			case <-every.C:
+				if err := g.mayTunnel(g.cfg.Guard.Renew(c), places); err != nil {
+					t.end(err, true)
+					return
+				}
+			}
+		}
+	})
+	return func() { close(ended); watching.Wait() }
 }
 
 // destination reads the target of a CONNECT (RFC 9112 section 3.2.3): the host without brackets, and a port, which is never left out.
@@ -133,6 +170,7 @@ type pair struct {
 	client, server net.Conn
 	idle           time.Duration
 	moved          atomic.Int64 // bytes, both ways
+	toll           *toll        // nil when nobody counts the bytes
 	once           sync.Once
 	cause          error // why it ended before its sides did; nil when they did
 }
@@ -141,6 +179,7 @@ type pair struct {
 func (t *pair) end(cause error, hard bool) {
 	t.once.Do(func() {
 		t.cause = cause
+		t.toll.close()
 		for _, c := range []net.Conn{t.client, t.server} {
 			if l, ok := c.(interface{ SetLinger(int) error }); ok && hard {
 				l.SetLinger(0)
@@ -198,6 +237,10 @@ func (t *pair) pump(dst, src net.Conn) (n int64, err error) {
 		dst.SetWriteDeadline(writeBy)
 		m, err := io.CopyN(dst, src, 64<<10) // by pieces, for only what has ended is counted: a slow reader is no idle one
 		n += m
+		late := !time.Now().Before(writeBy)
+		if unpaid := t.toll.pay(m); unpaid != nil {
+			return n, unpaid
+		}
 		seen := t.moved.Add(m)
 		switch {
 		case err == nil:
@@ -209,9 +252,9 @@ func (t *pair) pump(dst, src net.Conn) (n int64, err error) {
 			return n, nil
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return n, err
-		case !time.Now().Before(writeBy):
+		case late:
 			return n, errStuck // bytes that were read did not go out: they are lost
-		case seen != last:
+		case seen != last || t.toll.waits():
 			last, quiet = seen, 0
 		default:
 			if quiet++; quiet >= 2 {

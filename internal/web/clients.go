@@ -96,7 +96,7 @@ func (s *Server) usage(r *http.Request) *usage {
 	if forward.Proxy && forward.CA != nil {
 		u.CA = &caView{URL: u.URL + "/-/ca.pem", Hosts: forward.Hosts, Fingerprint: forward.Fingerprint}
 	}
-	for _, h := range s.cfg.Hubs() {
+	for _, h := range s.visible(r) {
 		if at := hubURL(base, h); at != "" {
 			u.Hubs = append(u.Hubs, hubPlace{h.Name, at})
 			u.infos = append(u.infos, h)

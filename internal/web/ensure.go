@@ -23,6 +23,8 @@ const (
 	// tasksKept is how many tasks are remembered, ended ones included.
 	tasksKept = 256
 	maxURLs   = 10000
+	// mostNoted is how many URLs of a task the audit log names.
+	mostNoted = 100
 )
 
 var (
@@ -136,6 +138,9 @@ func (s *Server) ensure(w http.ResponseWriter, r *http.Request) error {
 	}
 	if !s.tasks.add(t) {
 		return &failure{http.StatusServiceUnavailable, "busy", "too many tasks are under way"}
+	}
+	for _, u := range in.URLs[:min(len(in.URLs), mostNoted)] {
+		s.noteDone(r, u)
 	}
 	host := r.Host
 	s.wg.Go(func() { s.run(t, in.URLs, host) })

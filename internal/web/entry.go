@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"zcache/internal/auth"
 	"zcache/internal/cache"
 	"zcache/internal/fill"
 	"zcache/internal/listing"
@@ -98,17 +97,18 @@ func (s *Server) look(r *http.Request) (*entryView, error) {
 		return nil, &failure{http.StatusBadRequest, "no_url", "entry wants ?url= with a path or URL"}
 	}
 	raw = asSent(raw)
-	key, err := s.cfg.Resolve(s.atHost(raw, r.Host), r.Host)
+	key, err := s.resolve(r, raw)
 	switch {
 	case errors.Is(err, cache.ErrBadKey):
 		return nil, &failure{http.StatusBadRequest, "bad_path", err.Error()}
 	case err != nil:
-		return nil, resolveFailure(err)
+		return nil, err
 	}
 	if err := s.mayAsk(r, key); err != nil {
 		return nil, err
 	}
-	x, err := s.cfg.Filler.Explain(&fill.Request{Key: key, Method: http.MethodGet, Header: http.Header{}})
+	own := s.keyFor(r, key)
+	x, err := s.cfg.Filler.Explain(&fill.Request{Key: own, Method: http.MethodGet, Header: http.Header{}})
 	if err != nil {
 		return nil, err
 	}
@@ -120,8 +120,8 @@ func (s *Server) look(r *http.Request) (*entryView, error) {
 	if x.Meta != nil {
 		s.tellHeld(v, key, x)
 	}
-	s.tellListed(v, key)
-	if s.cfg.Guard.Allow(s.cfg.Guard.Identify(r), auth.Observe) == nil {
+	s.tellListed(v, own)
+	if s.observes(r) {
 		v.Upstream = s.cfg.UpstreamURL(key)
 		if x.Meta != nil {
 			v.From = x.Meta.URL
@@ -129,17 +129,6 @@ func (s *Server) look(r *http.Request) (*entryView, error) {
 	}
 	v.Fetch = fetchLines(base, key, v.SHA256)
 	return v, nil
-}
-
-// mayAsk refuses to tell of what the client may not ask for.
-func (s *Server) mayAsk(r *http.Request, key cache.Key) error {
-	if s.cfg.MayAsk == nil {
-		return nil
-	}
-	if err := s.cfg.MayAsk(r, key); err != nil {
-		return &failure{http.StatusForbidden, "proxy_refused", err.Error()}
-	}
-	return nil
 }
 
 // asSent escapes what of a URL no client sends as it is: of a name that was typed in full the Key is that of the request that browsers make.

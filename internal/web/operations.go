@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"zcache/internal/auth"
 	"zcache/internal/cache"
 	"zcache/internal/fill"
 )
@@ -22,7 +21,7 @@ func (s *Server) healthz(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
 	if s.cfg.Store != nil {
 		if err := s.cfg.Store.Health(); err != nil {
-			if s.cfg.Guard.Allow(s.cfg.Guard.Identify(r), auth.Observe) == nil { // it may name paths of the machine
+			if s.observes(r) { // it may name paths of the machine
 				w.Header().Set("X-Reason", oneLine(err.Error()))
 			}
 			return word(w, http.StatusServiceUnavailable, "storage")
@@ -202,14 +201,14 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
 	if raw == "" {
 		return &failure{http.StatusBadRequest, "no_url", "explain wants ?url= with a path or URL"}
 	}
-	key, err := s.cfg.Resolve(s.atHost(asSent(raw), r.Host), r.Host)
+	key, err := s.resolve(r, asSent(raw))
 	if err != nil {
-		return resolveFailure(err)
+		return err
 	}
 	if err := s.mayAsk(r, key); err != nil {
 		return err
 	}
-	x, err := s.cfg.Filler.Explain(&fill.Request{Key: key, Method: http.MethodGet, Header: http.Header{}})
+	x, err := s.cfg.Filler.Explain(&fill.Request{Key: s.keyFor(r, key), Method: http.MethodGet, Header: http.Header{}})
 	if err != nil {
 		return err
 	}
@@ -229,7 +228,7 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
 			v.SHA256 = hex.EncodeToString(m.SHA256[:])
 		}
 	}
-	if s.cfg.Guard.Allow(s.cfg.Guard.Identify(r), auth.Observe) == nil {
+	if s.observes(r) {
 		v.Upstream = s.cfg.UpstreamURL(key)
 		if x.Meta != nil {
 			v.From = x.Meta.URL
@@ -275,6 +274,16 @@ func (s *Server) purge(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if s.cfg.Partitions != nil {
+		for _, hub := range s.cfg.Partitions(key.Hub()) {
+			own, err := s.cfg.Filler.Purge(key.InHub(hub), in.Recursive)
+			if err != nil {
+				return err
+			}
+			n += own
+		}
+	}
+	s.noteDone(r, in.Path)
 	s.log.Info("purge", "action", "purge", "key", key.String(), "recursive", in.Recursive, "removed", n, "client", r.RemoteAddr)
 	return s.show(w, r, "Purge", map[string]any{"path": in.Path, "key": key.String(), "recursive": in.Recursive, "removed": n})
 }
@@ -283,6 +292,7 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) error {
 	if err := s.cfg.Reload(); err != nil {
 		return &failure{http.StatusUnprocessableEntity, "configuration", err.Error()}
 	}
+	s.noteDone(r, "")
 	return s.show(w, r, "Reload", map[string]any{"reloaded": true})
 }
 

@@ -45,10 +45,15 @@ type Config struct {
 	Mirror Mirror // likewise
 	Trash  Trash  // likewise
 	Guard  *auth.Guard
+	Audit  *auth.Audit // of what was refused, and of what changed something; nil keeps none
 	// Resolve returns the Key that a URL or path means, as a client of host would ask for it or as its upstream has it.
 	Resolve func(raw, host string) (cache.Key, error)
-	// MayAsk says whether a client may be told of a Key; nil lets everybody.
+	// MayAsk says whether a client may be told of a Key beyond what its place allows; nil lets everybody.
 	MayAsk func(r *http.Request, key cache.Key) error
+	// KeyFor returns the Key under which a client finds what is held; nil where all find the same.
+	KeyFor func(c auth.Client, key cache.Key) cache.Key
+	// Partitions returns the hubs that hold what was fetched for single clients of a hub; nil where there are none.
+	Partitions func(hub string) []string
 	// KeyOf returns the Key of a URL that lies under one of the hub's upstreams.
 	KeyOf     func(hub string, u *url.URL) (cache.Key, bool)
 	Hubs      func() []HubInfo
@@ -147,12 +152,12 @@ func (s *Server) routes() *mux.Router {
 		allowed[path] += "POST"
 		r.HandleFunc(path, s.guarded(auth.Operate, s.sameSite(h))).Methods(http.MethodPost)
 	}
-	get("/-/healthz", auth.Read, s.healthz)
-	get("/-/readyz", auth.Read, s.readyz)
-	get("/-/version", auth.Read, s.version)
-	get("/-/clients", auth.Read, s.clients)
-	get("/-/proxy.pac", auth.Read, s.proxyPAC)
-	get("/-/ca.pem", auth.Read, s.caPEM)
+	get("/-/healthz", auth.Anyone, s.healthz)
+	get("/-/readyz", auth.Anyone, s.readyz)
+	get("/-/version", auth.Anyone, s.version)
+	get("/-/clients", auth.Anyone, s.clients)
+	get("/-/proxy.pac", auth.Anyone, s.proxyPAC)
+	get("/-/ca.pem", auth.Anyone, s.caPEM)
 	get("/-/explain", auth.Read, s.explain)
 	get("/-/entry", auth.Read, s.entry)
 	get("/-/metrics", auth.Observe, s.metrics)
@@ -187,20 +192,6 @@ func plainHandler(h http.HandlerFunc) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		h(w, r)
 		return nil
-	}
-}
-
-// guarded runs h for clients that have the scope.
-func (s *Server) guarded(scope auth.Scope, h handler) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		harden(w.Header())
-		err := s.cfg.Guard.Allow(s.cfg.Guard.Identify(r), scope)
-		if err == nil {
-			err = h(w, r)
-		}
-		if err != nil {
-			s.fail(w, r, err)
-		}
 	}
 }
 
@@ -242,17 +233,23 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	f := &failure{http.StatusInternalServerError, "internal", err.Error()}
-	if s.cfg.Guard.Allow(s.cfg.Guard.Identify(r), auth.Observe) != nil {
+	if !s.observes(r) {
 		f.detail = "something went wrong here; the log tells what" // the error may name files and upstreams
 	}
 	switch {
 	case errors.As(err, &f):
 	case errors.Is(err, auth.ErrDenied):
-		f = &failure{http.StatusForbidden, "denied", err.Error()}
+		f = &failure{s.asker(r).Challenge(w.Header(), err, false), "denied", err.Error()}
+		switch f.status {
+		case http.StatusUnauthorized:
+			f.word = "unauthenticated"
+		case http.StatusServiceUnavailable:
+			f.word = "busy"
+		}
 	case errors.Is(err, cache.ErrBadKey):
 		f = &failure{http.StatusBadRequest, "bad_path", err.Error()}
 	}
-	if f.status >= 500 {
+	if f.status >= 500 && !errors.Is(err, auth.ErrDenied) {
 		s.log.Error("operation", "path", r.URL.Path, "error", err)
 	}
 	body, _ := json.Marshal(map[string]any{

@@ -7,7 +7,6 @@ import (
 	"html/template"
 	"net"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -142,7 +141,7 @@ func (s *Server) Front() http.Handler {
 			return &failure{http.StatusMethodNotAllowed, "method", "this page takes GET"}
 		}
 		w.Header().Set("Vary", "Accept")
-		hubs := slices.Clone(s.cfg.Hubs())
+		hubs := s.visible(r)
 		for i := range hubs {
 			hubs[i].Policy = nil
 		}
@@ -150,7 +149,7 @@ func (s *Server) Front() http.Handler {
 			w.Header().Set("Content-Type", "application/json")
 			return s.encode(w, map[string]any{"hubs": hubs})
 		}
-		operator := s.cfg.Guard.Allow(s.cfg.Guard.Identify(r), auth.Observe) == nil
+		operator := s.observes(r)
 		rows := make([]hubRow, len(hubs))
 		for i, h := range hubs {
 			rows[i] = s.hubRow(h, r.Host, operator)

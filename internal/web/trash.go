@@ -117,6 +117,7 @@ func (s *Server) restore(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	s.noteDone(r, in.Path)
 	s.log.Info("restore", "action", "restore", "key", key.String(), "recursive", in.Recursive, "restored", n, "client", r.RemoteAddr)
 	return s.show(w, r, "Restore", map[string]any{"path": in.Path, "key": key.String(), "recursive": in.Recursive, "restored": n})
 }

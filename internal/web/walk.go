@@ -40,6 +40,7 @@ func (s *Server) walk(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return err
 	}
+	s.noteDone(r, st.Name)
 	s.log.Info("walk", "action", "ask", "subtree", st.Name, "dry_run", in.DryRun, "confirm_purge", in.Confirm, "client", r.RemoteAddr)
 	w.Header().Set("Location", "/-/mirror?subtree="+url.QueryEscape(st.Name))
 	w.Header().Set("Content-Type", "application/json")
