@@ -74,11 +74,11 @@ var kinds = map[string]notify.Kind{
 	fill.NoticeFailed: notify.UpstreamFailed, fill.NoticeChanged: notify.ContentChanged, fill.NoticeIntegrity: notify.IntegrityFailure,
 }
 
-// tellOfEntry tells people of what became of an entry, by the URL that somebody can look at.
+// tellOfEntry tells people of what became of an entry, by the URL that somebody can look at, without its query, which may be signed.
 func (in *instance) tellOfEntry(kind string, key cache.Key, text string) {
-	e := notify.Event{Kind: kinds[kind], Subject: in.upstream(key), Text: text, Fields: map[string]string{"hub": cache.BaseHub(key.Hub()), "path": key.Path()}}
+	e := notify.Event{Kind: kinds[kind], Subject: in.upstream(key.WithoutQuery()), Text: text, Fields: map[string]string{"hub": cache.BaseHub(key.Hub()), "path": key.Path()}}
 	if e.Subject == "" {
-		e.Subject = key.String()
+		e.Subject = key.WithoutQuery().String()
 	}
 	in.notifier.Tell(e)
 }

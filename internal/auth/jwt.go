@@ -142,20 +142,22 @@ var ungranted = &grant{read: nowhere, write: nowhere}
 // grantFor is what the first rule gives that the claims meet.
 func (j *issuer) grantFor(claims map[string]any) *grant {
 	for _, rule := range j.rules {
-		if holds(claims[rule.claim], rule.value) {
+		if holds(rule.claim, claims[rule.claim], rule.value) {
 			return rule.grant
 		}
 	}
 	return ungranted
 }
 
-// holds says whether a claim has a value: as a text, as a member of a list, or as a word of a text, as scope has them (RFC 8693 section 4.2).
-func holds(claim any, value string) bool {
+// holds says whether a claim has a value: as a text, as a member of a list, or as a word of scope (RFC 8693 section 4.2) and of scp, as some issuers call it. Other texts
+// are not taken apart: people choose their names.
+func holds(name string, claim any, value string) bool {
 	switch c := claim.(type) {
 	case nil:
 		return false
 	case string:
-		return c == value || value == "*" || slices.Contains(strings.Split(c, " "), value)
+		words := name == "scope" || name == "scp"
+		return c == value || value == "*" || words && slices.Contains(strings.Split(c, " "), value)
 	case []any:
 		return value == "*" || slices.Contains(c, any(value))
 	}
