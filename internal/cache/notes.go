@@ -21,7 +21,7 @@ const noteAttribute = "user.zcache.walk"
 
 const (
 	longestNote  = 1 << 10 // of what a caller may keep, in bytes; ext4 has some 4,000 for all attributes
-	noteShards   = 1 << 13
+	noteShards   = 1 << 16
 	mostNoteless = 1 << 15
 )
 

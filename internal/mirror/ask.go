@@ -167,26 +167,41 @@ func (w *walk) any(dir cache.Key) (any bool) {
 
 // finish notes what a directory holds now that all in it is done.
 func (w *walk) finish(n *node) {
-	since := w.cfg.Store.Changes(n.key)
-	own, files, bytes := w.sum(n)
+	own, since := w.sumUp(n)
 	w.mu.Lock()
-	n.files += files
-	n.bytes += bytes
-	own.held = own.held && !n.gap
-	n.gap = !own.held
-	own.files, own.bytes, own.dirs, own.of = n.files, n.bytes, n.subdirs, n.of
-	own.rules, own.look = w.rules, n.doubt
+	n.files += own.files
+	n.bytes += own.bytes
+	n.gap = n.gap || !own.held
 	broken := n.broken
 	w.mu.Unlock()
-	if w.dry || broken {
-		return
+	for range mostNotings {
+		if w.dry || broken {
+			return
+		}
+		own.held = own.held && !n.gap
+		own.files, own.bytes, own.dirs, own.of = n.files, n.bytes, n.subdirs, n.of
+		own.rules, own.look = w.rules, n.doubt
+		if own.up = n.up; own.held && own.up != hex.EncodeToString(own.theirs[:]) {
+			own.up = "" // what is held is of before a change or of after it
+		}
+		noted, err := w.cfg.Store.Note(n.key, own.encode(), since)
+		if err != nil {
+			w.log.Warn("walk", "action", "note", "key", n.key.String(), "error", err)
+		}
+		if noted || err != nil {
+			return
+		}
+		own, since = w.sumUp(n) // a client changed something, or another directory shares the count
 	}
-	if own.up = n.up; own.held && own.up != hex.EncodeToString(own.theirs[:]) {
-		own.up = "" // what is held is of before a change or of after it
-	}
-	if _, err := w.cfg.Store.Note(n.key, own.encode(), since); err != nil {
-		w.log.Warn("walk", "action", "note", "key", n.key.String(), "error", err)
-	}
+}
+
+// mostNotings is how often a directory is summed up that changes meanwhile: one without a note makes the digests of all above it unknown.
+const mostNotings = 4
+
+func (w *walk) sumUp(n *node) (own note, since uint64) {
+	since = w.cfg.Store.Changes(n.key)
+	own, own.files, own.bytes = w.sum(n)
+	return own, since
 }
 
 // sum makes the digests of what a directory lists, as far as that is held, and counts its own files. That of the upstream's part leaves the local originals
