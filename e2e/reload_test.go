@@ -57,7 +57,7 @@ func TestNoRequestIsLostWhileTheAuthFileChanges(t *testing.T) {
 	for i := range changes {
 		switch {
 		case i%10 == 9: // a person's slip, mended with the next change
-			broken(t, file)
+			broken(t, z, file)
 		default:
 			newToken(t, file, "--name", fmt.Sprintf("guest%d", i))
 		}
@@ -114,8 +114,10 @@ func newToken(t *testing.T, file string, args ...string) string {
 }
 
 // broken spoils an auth file until the server has said so, and mends it.
-func broken(t *testing.T, file string) {
+func broken(t *testing.T, z *zcache, file string) {
 	t.Helper()
+	const refusal = "the old rules stay in force"
+	before := strings.Count(z.log(), refusal)
 	good, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +125,7 @@ func broken(t *testing.T, file string) {
 	if err := os.WriteFile(file, append(good[:len(good):len(good)], "\n[[token\n"...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(300 * time.Millisecond) // longer than a change takes to be noticed
+	eventually(t, 10*time.Second, "the broken file is refused", func() (bool, string) { n := strings.Count(z.log(), refusal); return n > before, fmt.Sprint(n) })
 	if err := os.WriteFile(file, good, 0o600); err != nil {
 		t.Fatal(err)
 	}
