@@ -51,6 +51,7 @@ var single = []struct {
 	hash   func() hash.Hash
 	decode func(string) ([]byte, error)
 }{
+	{"X-Checksum-Sha512", sha512.New, hex.DecodeString},
 	{"X-Checksum-Sha256", sha256.New, hex.DecodeString},
 	{"X-Checksum-Sha1", sha1.New, hex.DecodeString},
 	{"X-Checksum-Md5", md5.New, hex.DecodeString},
@@ -78,6 +79,9 @@ func sumsOf(h http.Header) (all sums, err error) {
 			all = append(all, sum{name, raw, make()})
 		}
 	}
+	if err := unknownSum(h); err != nil {
+		return nil, err
+	}
 	for _, field := range single {
 		for _, line := range h[field.name] {
 			raw, err := field.decode(strings.TrimSpace(line))
@@ -93,6 +97,23 @@ func sumsOf(h http.Header) (all sums, err error) {
 		}
 	}
 	return all, nil
+}
+
+// unknownSum refuses what somebody wants checked and nobody here can check.
+func unknownSum(h http.Header) error {
+	for name, lines := range h {
+		if !strings.HasPrefix(name, "X-Checksum") {
+			continue
+		}
+		known := false
+		for _, field := range single {
+			known = known || field.name == name
+		}
+		if !known {
+			return fmt.Errorf("%w: %s is of no kind that is checked here: %.100q", ErrSumMalformed, name, strings.Join(lines, ", "))
+		}
+	}
+	return nil
 }
 
 // byteSequence reads :base64: (RFC 9651 section 3.3.5).

@@ -60,6 +60,8 @@ func TestPutIsHeldAgainstItsDigests(t *testing.T) {
 		{"hex that is none", "X-Checksum-Sha1: xyz", ErrSumMalformed},
 		{"hex of another length", "X-Checksum-Md5: " + hex.EncodeToString(s1[:]), ErrSumMalformed},
 		{"an empty checksum", "X-Checksum-Sha256: ", ErrSumMalformed},
+		{"a checksum of a kind that is not checked", "X-Checksum-Crc32: 00000000", ErrSumMalformed},
+		{"a long checksum that is wrong", "X-Checksum-Sha512: " + strings.Repeat("00", 64), ErrSumDiffers},
 	} {
 		t.Run(row.claim, func(t *testing.T) {
 			g := newRig(t)

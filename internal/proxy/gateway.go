@@ -265,6 +265,10 @@ func (g *Gateway) answer(w http.ResponseWriter, r *http.Request, x *exchange, to
 	if err := g.sift(r, x, to); err != nil {
 		return err
 	}
+	if to.hub.Writable && to.asked != gatewayForm && !safe(r.Method) {
+		// The upstream would be written to with what the hub knows, by who may keep originals here.
+		return fmt.Errorf("%w: originals are put at the hub's own path", errMethod)
+	}
 	if to.hub.Writable && to.asked == gatewayForm && !safe(r.Method) {
 		return g.change(w, r, x, to)
 	}

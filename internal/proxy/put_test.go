@@ -124,6 +124,20 @@ func TestOtherHubsForwardWrites(t *testing.T) {
 	}
 }
 
+func TestNoOtherFormWritesToTheUpstreamOfAWritableHub(t *testing.T) {
+	g := newWritableRig(t).forward()
+	for _, line := range []string{"PUT /files/http/" + g.o.Addr + "/w/d/y HTTP/1.1", "PUT http://" + g.o.Addr + "/w/d/y HTTP/1.1", "DELETE /files/http/" + g.o.Addr + "/w/d/a HTTP/1.1"} {
+		if got := g.sendBody("x", line, "Content-Length: 1"); got.StatusCode != 405 {
+			t.Errorf("%s = %d, want 405", line, got.StatusCode)
+		}
+	}
+	for _, path := range []string{"/w/d/y", "/w/d/a"} {
+		if n := g.o.Count(path); n != 0 {
+			t.Errorf("the upstream got %d requests for %s", n, path)
+		}
+	}
+}
+
 func TestPutThatBreaksOffKeepsNothing(t *testing.T) {
 	g := newWritableRig(t)
 	g.put("/w/x", "before")
