@@ -116,6 +116,9 @@ func (a *app) trashRestoreVerb(serveFlags *flag.FlagSet) *ffcli.Command {
 			if err := json.Unmarshal(answer, &done); err != nil {
 				return fmt.Errorf("read the answer: %w", err)
 			}
+			if done.Restored == 0 {
+				return fmt.Errorf("restore %s: it is not in the trash, or it is held again; zcache trash list tells, and purge it first to have the old one back", args[0])
+			}
 			_, err = fmt.Fprintf(a.stdout, "restored %s: %s\n", args[0], entries(done.Restored))
 			return err
 		},
